@@ -1,0 +1,93 @@
+/* A context: one OpenCL context and device, the programs built for them, a log. */
+#ifndef QKV_CONTEXT_H
+#define QKV_CONTEXT_H
+
+#include "device.h"
+#include "tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qkv_context qkv_context;
+
+typedef struct qkv_context_options {
+    size_t struct_size;
+    qkv_log_function log; /* NULL: silent */
+    void *log_user;
+    /*
+     * Solvers to use, for tests and for working round a driver: NULL or "" for the best
+     * one; "plain", "vector" for every operation; or per operation,
+     * "linear=vector,attention=plain". A forced solver that cannot do a
+     * problem is QKV_UNSUPPORTED when the plan is created. Where NULL, the environment
+     * variable QKV_SOLVER in the same form. Copied.
+     */
+    const char *solver;
+    /* GEMM backend: NULL, "auto" or "native" (this library's own kernels). Where NULL, the
+     * environment variable QKV_GEMM. "clblast" is QKV_UNSUPPORTED in this version. */
+    const char *gemm;
+} qkv_context_options;
+
+#define QKV_CONTEXT_OPTIONS_INIT {sizeof(qkv_context_options), NULL, NULL, NULL, NULL}
+
+/*
+ * A context on a device of the caller's choice.
+ * selector: see qkv_device_list_select(); NULL means QKV_DEVICE, else "auto".
+ * options: NULL for the defaults.
+ * Ownership: qkv_context_destroy(). Plans, linear layers and workspaces keep what they need of it
+ * alive, so the order of destruction is free.
+ * Errors: QKV_INVALID_ARGUMENT, QKV_NO_DEVICE, QKV_AMBIGUOUS_DEVICE, QKV_UNSUPPORTED,
+ * QKV_OUT_OF_MEMORY, QKV_OPENCL_ERROR.
+ */
+QKV_API qkv_status qkv_context_create(qkv_context **out, const char *selector,
+                                      const qkv_context_options *options);
+
+/*
+ * A context around OpenCL objects the caller made. They are retained, and released again by
+ * qkv_context_destroy().
+ * context: may hold several devices. device: one of them.
+ * queue: a queue of that context and device, in order or not, used by the host functions and for
+ * preparing weights; NULL makes one (in order).
+ * Errors: as above, and QKV_WRONG_CONTEXT if device or queue do not belong to context.
+ */
+QKV_API qkv_status qkv_context_wrap(qkv_context **out, cl_context context, cl_device_id device,
+                                    cl_command_queue queue, const qkv_context_options *options);
+
+/* NULL is allowed. */
+QKV_API void qkv_context_destroy(qkv_context *context);
+
+/* Borrowed: retain them to keep them longer than the context. */
+QKV_API cl_context qkv_context_cl_context(const qkv_context *context);
+QKV_API cl_device_id qkv_context_cl_device(const qkv_context *context);
+QKV_API cl_command_queue qkv_context_cl_queue(const qkv_context *context);
+
+/* What is known of the device, texts included; lives as long as the context. `selector` is "" for a
+ * wrapped context. */
+QKV_API const qkv_device_info *qkv_context_device(const qkv_context *context);
+
+/*
+ * Scratch memory for qkv_*_run(). Each run that is in flight at the same time
+ * needs one of its own; runs that follow each other (in-order queue, or chained by events)
+ * may share one. Where a plan needs 0 bytes, args.workspace may be NULL.
+ */
+typedef struct qkv_workspace qkv_workspace;
+
+/* Allocates `bytes` (0 is allowed) on the context's device.
+ * Errors: QKV_INVALID_ARGUMENT, QKV_OUT_OF_DEVICE_MEMORY, QKV_OUT_OF_MEMORY. */
+QKV_API qkv_status qkv_workspace_create(qkv_workspace **out, qkv_context *context, size_t bytes);
+
+/* Uses `bytes` of the caller's buffer from byte `offset`, a multiple of 256. The buffer is retained.
+ * Errors: QKV_INVALID_ARGUMENT, QKV_OUT_OF_BOUNDS, QKV_WRONG_CONTEXT. */
+QKV_API qkv_status qkv_workspace_wrap(qkv_workspace **out, qkv_context *context, cl_mem buffer,
+                                      size_t offset, size_t bytes);
+
+QKV_API size_t qkv_workspace_bytes(const qkv_workspace *workspace);
+
+/* NULL is allowed. Commands in flight that use it are not disturbed. */
+QKV_API void qkv_workspace_destroy(qkv_workspace *workspace);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

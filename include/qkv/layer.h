@@ -1,0 +1,102 @@
+/* Multi-head attention layer: x through Wq, Wk, Wv, attention, Wo. */
+#ifndef QKV_LAYER_H
+#define QKV_LAYER_H
+
+#include "attention.h"
+#include "linear.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A weight matrix in host memory with its bias. */
+typedef struct qkv_layer_weight {
+    const float *weight; /* dense, in the layer's layout */
+    const float *bias;   /* NULL: none */
+} qkv_layer_weight;
+
+/*
+ * Sizes of the matrices, as (in, out): wq (embed_dim, num_heads * head_dim),
+ * wk (kv_embed_dim, num_kv_heads * head_dim), wv (kv_embed_dim, num_kv_heads * value_dim),
+ * wo (num_heads * value_dim, out_dim).
+ */
+typedef struct qkv_layer_desc {
+    size_t struct_size;
+    size_t embed_dim;
+    size_t kv_embed_dim;  /* features of the second input; 0: embed_dim */
+    size_t num_heads;
+    size_t num_kv_heads;  /* 0: num_heads */
+    size_t head_dim;      /* 0: embed_dim / num_heads, which must divide */
+    size_t value_dim;     /* 0: head_dim */
+    size_t out_dim;       /* 0: embed_dim */
+    qkv_weight_layout layout;
+    qkv_layer_weight wq, wk, wv;
+    qkv_layer_weight wo;  /* weight NULL: no output projection; out is the heads side by side */
+    int cross;            /* 1: K and V come from args.kv; Q and K, V are projected separately */
+    size_t max_batch;     /* limits, each at least 1 */
+    size_t max_seq_q;
+    size_t max_seq_kv;    /* 0: max_seq_q */
+    uint64_t features;    /* QKV_ATTENTION_* bits */
+    const char *solver;   /* as in qkv_context_options; NULL: the context's choice */
+} qkv_layer_desc;
+
+/* Everything 0 or NULL but the size and the layout QKV_WEIGHT_OUT_IN. */
+#define QKV_LAYER_DESC_INIT                                                                          \
+    {sizeof(qkv_layer_desc), 0, 0, 0, 0, 0, 0, 0, QKV_WEIGHT_OUT_IN, {NULL, NULL}, {NULL, NULL},     \
+     {NULL, NULL}, {NULL, NULL}, 0, 0, 0, 0, 0, NULL}
+
+/* Immutable; may be run from several threads at once, each run with a workspace of its own. */
+typedef struct qkv_layer qkv_layer;
+
+/* Errors: those of qkv_linear_create() and qkv_attention_create(). Host weights may be freed on return. */
+QKV_API qkv_status qkv_layer_create(qkv_layer **out, qkv_context *context, const qkv_layer_desc *desc);
+
+/* NULL is allowed. Runs in flight are not disturbed. */
+QKV_API void qkv_layer_destroy(qkv_layer *layer);
+
+/*
+ * x and out are needed, and kv where desc.cross is set and K and V are not to come from x; everything
+ * else is off when NULL. An intermediate that is asked for is written there; otherwise it
+ * lives in the workspace.
+ */
+typedef struct qkv_layer_args {
+    size_t struct_size;
+    const qkv_tensor *x;         /* (batch, seq_q, embed_dim) */
+    const qkv_tensor *kv;        /* (batch, seq_kv, kv_embed_dim); only with desc.cross; NULL: x */
+    const qkv_tensor *out;       /* (batch, seq_q, out_dim), or without wo (.., num_heads * value_dim) */
+    const qkv_tensor *q;         /* out: (batch, num_heads, seq_q, head_dim), after wq and its bias */
+    const qkv_tensor *k;         /* out: (batch, num_kv_heads, seq_kv, head_dim) */
+    const qkv_tensor *v;         /* out: (batch, num_kv_heads, seq_kv, value_dim) */
+    const qkv_tensor *heads;     /* out: (batch, num_heads, seq_q, value_dim), before wo; without wo, out is it */
+    const qkv_tensor *mask;      /* these as in qkv_attention_args */
+    const qkv_tensor *weights;
+    const qkv_tensor *scores;
+    const qkv_tensor *logsumexp;
+    float scale;
+    qkv_causal causal;
+    qkv_workspace *workspace;    /* of at least qkv_layer_workspace_bytes() */
+} qkv_layer_args;
+
+#define QKV_LAYER_ARGS_INIT                                                                         \
+    {sizeof(qkv_layer_args), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0.0f, \
+     QKV_CAUSAL_OFF, NULL}
+
+/* Enqueues the whole layer. Queue, wait list, event and errors: as qkv_linear_run(). */
+QKV_API qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue,
+                                 const qkv_layer_args *args, cl_uint num_wait,
+                                 const cl_event *wait_list, cl_event *event);
+
+/* Scratch bytes one run needs, at most, within the limits. */
+QKV_API size_t qkv_layer_workspace_bytes(const qkv_layer *layer);
+
+/* Device bytes the layer holds: packed weights and biases. */
+QKV_API size_t qkv_layer_memory_bytes(const qkv_layer *layer);
+
+/* Some lines: each step's solver, tile and workspace. Lives as long as the layer. Never NULL. */
+QKV_API const char *qkv_layer_describe(const qkv_layer *layer);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,120 @@
+#include "api/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+qkv_context *qkvi_context_retain(qkv_context *context) {
+    atomic_fetch_add(&context->references, 1);
+    return context;
+}
+
+void qkv_context_destroy(qkv_context *context) {
+    if (!context || atomic_fetch_sub(&context->references, 1) != 1) return;
+    qkvi_programs_close(&context->programs);
+    qkvi_runtime_close(&context->rt);
+    free(context);
+}
+
+static qkv_status check_gemm(const char *given) {
+    const char *gemm = given && *given ? given : getenv("QKV_GEMM");
+    const char *source = given && *given ? "options.gemm" : "environment variable QKV_GEMM";
+    if (!gemm || !*gemm || !strcmp(gemm, "auto") || !strcmp(gemm, "native")) return QKV_OK;
+    if (!strcmp(gemm, "clblast"))
+        return qkvi_fail(QKV_UNSUPPORTED, "%s is \"clblast\", which version %s does not have", source, QKV_VERSION_STRING);
+    return qkvi_fail(QKV_INVALID_ARGUMENT, "%s is \"%s\"; it must be auto, native or clblast", source, gemm);
+}
+
+static qkv_status read_options(struct qkvi_choice *choice, struct qkvi_log *log, const qkv_context_options *given) {
+    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
+    qkv_status status = given ? qkvi_struct_read(&options, sizeof options, given, "options") : QKV_OK;
+    if (!status) status = check_gemm(options.gemm);
+    if (status) return status;
+    *log = (struct qkvi_log){options.log, options.log_user};
+    bool given_solver = options.solver && *options.solver;
+    return qkvi_choice_parse(choice, given_solver ? options.solver : getenv("QKV_SOLVER"),
+                             given_solver ? "options.solver" : "environment variable QKV_SOLVER");
+}
+
+/* The runtime is open; on failure it is closed. */
+static qkv_status finish(qkv_context **out, qkv_context *context) {
+    qkv_status status = qkvi_programs_open(&context->programs, &context->rt);
+    if (status) {
+        qkvi_runtime_close(&context->rt);
+        return status;
+    }
+    atomic_init(&context->references, 1);
+    const qkv_device_info *info = &context->rt.info;
+    qkvi_log(&context->rt.log, QKV_LOG_INFO, "device %s%s%s [%s], %s, driver %s, %u compute units", info->selector,
+             *info->selector ? " " : "", info->name, info->platform_name, qkv_device_kind_name(info->kind),
+             info->driver_version, info->compute_units);
+    *out = context;
+    return QKV_OK;
+}
+
+static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, const struct qkvi_log *log) {
+    qkv_device_list *list;
+    size_t index;
+    qkv_status status = qkv_device_list_create(&list);
+    if (status) return status;
+    status = qkv_device_list_select(&index, list, selector);
+    const qkv_device_info *chosen = status ? NULL : qkv_device_list_device(list, index);
+    if (!status) status = qkvi_runtime_open(rt, chosen->device_id, log);
+    if (!status) {
+        char *name = qkvi_strdup(chosen->selector), *reason = qkvi_strdup(chosen->reason);
+        free((void *)(uintptr_t)rt->info.selector);
+        rt->info.selector = name ? name : qkvi_strdup("");
+        rt->info.reason = reason;
+        rt->info.is_auto = chosen->is_auto;
+    }
+    qkv_device_list_destroy(list);
+    return status;
+}
+
+qkv_status qkv_context_create(qkv_context **out, const char *selector, const qkv_context_options *options) {
+    struct qkvi_choice choice;
+    struct qkvi_log log;
+    if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
+    qkv_status status = read_options(&choice, &log, options);
+    if (status) return status;
+    qkv_context *context = calloc(1, sizeof *context);
+    if (!context) return qkvi_fail_memory("context");
+    context->choice = choice;
+    status = open_selected(&context->rt, selector, &log);
+    if (!status) status = finish(out, context);
+    if (status) free(context);
+    return status;
+}
+
+qkv_status qkv_context_wrap(qkv_context **out, cl_context cl, cl_device_id device, cl_command_queue queue,
+                            const qkv_context_options *options) {
+    struct qkvi_choice choice;
+    struct qkvi_log log;
+    if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
+    if (!cl) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
+    if (!device) return qkvi_fail(QKV_INVALID_ARGUMENT, "device is NULL");
+    qkv_status status = read_options(&choice, &log, options);
+    if (status) return status;
+    qkv_context *context = calloc(1, sizeof *context);
+    if (!context) return qkvi_fail_memory("context");
+    context->choice = choice;
+    status = qkvi_runtime_wrap(&context->rt, cl, device, queue, &log);
+    if (!status) status = finish(out, context);
+    if (status) free(context);
+    return status;
+}
+
+cl_context qkv_context_cl_context(const qkv_context *context) {
+    return context ? context->rt.context : NULL;
+}
+
+cl_device_id qkv_context_cl_device(const qkv_context *context) {
+    return context ? context->rt.device : NULL;
+}
+
+cl_command_queue qkv_context_cl_queue(const qkv_context *context) {
+    return context ? context->rt.queue : NULL;
+}
+
+const qkv_device_info *qkv_context_device(const qkv_context *context) {
+    return context ? &context->rt.info : NULL;
+}

@@ -1,0 +1,56 @@
+/* What the public objects share: the context, and arguments turned into problems and views. */
+#ifndef QKVI_API_H
+#define QKVI_API_H
+
+#include <stdatomic.h>
+
+#include "plan/plan.h"
+
+struct qkv_context {
+    atomic_size_t references; /* the caller's and one per object made from it */
+    struct qkvi_runtime rt;
+    struct qkvi_programs programs;
+    struct qkvi_choice choice;
+};
+qkv_context *qkvi_context_retain(qkv_context *context);
+
+struct qkv_workspace {
+    qkv_context *context;
+    cl_mem buffer; /* NULL where bytes is 0 */
+    size_t offset, bytes;
+};
+/* QKV_INVALID_ARGUMENT where a run needs more than it was given. */
+qkv_status qkvi_workspace_check(const qkv_context *context, const qkv_workspace *workspace, size_t needed);
+
+/* ---- operand.c: one tensor argument after the other ---- */
+
+/* Checks a view for use: form, dtype F32 unless `dtypes` says otherwise, context, and that it lies in its buffer. */
+#define QKVI_DTYPE(dtype) (1u << (dtype))
+qkv_status qkvi_operand_check(const qkv_context *context, const qkv_tensor *t, const char *name, bool input,
+                              unsigned dtypes);
+/* QKV_INVALID_SHAPE unless t has exactly this rank and shape. */
+qkv_status qkvi_operand_shape(const qkv_tensor *t, const char *name, size_t rank, const size_t *shape);
+
+/* An operand for the overlap check. */
+struct qkvi_operand {
+    const qkv_tensor *tensor; /* NULL: absent */
+    const char *name;
+};
+/* QKV_OVERLAP if an output shares an element with an input or another output. */
+qkv_status qkvi_operands_disjoint(const struct qkvi_operand *outputs, size_t num_outputs,
+                                  const struct qkvi_operand *inputs, size_t num_inputs);
+
+/* The offset and four strides of a rank 4 tensor. */
+struct qkvi_view4 qkvi_operand_view4(const qkv_tensor *t);
+
+/* A rank 2, 3 or 4 argument of a linear layer (see qkv_linear_args) as a matrix. */
+qkv_status qkvi_operand_matrix(struct qkvi_matrix *out, size_t *rows, size_t *features, const qkv_tensor *t,
+                               const char *name);
+
+/* ---- linear.c, attention.c: what layer.c needs of them ---- */
+/* Validates as qkv_linear_run() does, then enqueues on a chain that is already begun. */
+qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const qkv_linear_args *args);
+qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,
+                                  const qkv_attention_args *args);
+
+#endif

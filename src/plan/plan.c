@@ -1,0 +1,103 @@
+#include "plan/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_CANDIDATES 16
+
+/* The problem's solvers, best estimate first. */
+static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_programs *programs,
+                              const struct qkvi_problem *problem, const char *forced) {
+    const struct qkvi_limits *limits = &programs->rt->limits;
+    size_t count = 0;
+    for (size_t i = 0; i < qkvi_num_solvers && count < MAX_CANDIDATES; i++) {
+        const struct qkvi_solver *solver = qkvi_solvers[i];
+        if (solver->operation != problem->operation || (*forced && strcmp(forced, solver->name))) continue;
+        size_t at = count++;
+        while (at > 0 && out[at - 1]->estimate(problem, limits) > solver->estimate(problem, limits)) {
+            out[at] = out[at - 1];
+            at--;
+        }
+        out[at] = solver;
+    }
+    return count;
+}
+
+/* Known answers once per context and build: the state's own description says what was built. */
+static qkv_status test(struct qkvi_programs *programs, const struct qkvi_plan *plan) {
+    qkv_status status = QKV_OK;
+    enum qkvi_verdict verdict = qkvi_ledger_get(programs, plan->description);
+    if (verdict == QKVI_UNTRIED) {
+        status = plan->problem.operation == QKVI_LINEAR
+                     ? qkvi_selftest_linear(programs, plan->solver)
+                     : qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
+        if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
+            qkvi_ledger_set(programs, plan->description, status ? QKVI_FAILED : QKVI_PASSED);
+    } else if (verdict == QKVI_FAILED) {
+        status = qkvi_fail(QKV_SELF_TEST_FAILED, "computes wrong results on %s", programs->rt->info.name);
+    }
+    return status;
+}
+
+static qkv_status describe(struct qkvi_plan *plan) {
+    struct qkvi_text text = {0};
+    qkvi_text_add(&text, "%s=%s ", qkvi_operation_name(plan->problem.operation), plan->solver->name);
+    plan->solver->describe(plan->state, &text);
+    if (text.failed) {
+        qkvi_text_free(&text);
+        return qkvi_fail_memory("plan");
+    }
+    plan->description = text.data;
+    return QKV_OK;
+}
+
+static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                             const struct qkvi_solver *solver) {
+    struct qkvi_text why = {0};
+    if (!solver->applicable(problem, &programs->rt->limits, &why)) {
+        qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
+        qkvi_text_free(&why);
+        return status;
+    }
+    qkvi_text_free(&why);
+    struct qkvi_plan plan = {.solver = solver, .problem = *problem};
+    qkv_status status = solver->create(&plan.state, programs, problem);
+    if (status) return status;
+    status = describe(&plan);
+    if (!status) status = test(programs, &plan);
+    if (!status && !solver->workspace(&plan.workspace, plan.state, problem))
+        status = qkvi_fail(QKV_OVERFLOW, "the workspace for these limits overflows");
+    if (status) qkvi_plan_destroy(&plan);
+    else *out = plan;
+    return status;
+}
+
+qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                            const struct qkvi_choice *forced) {
+    const struct qkvi_log *log = &programs->rt->log;
+    const char *operation = qkvi_operation_name(problem->operation), *name = forced->name[problem->operation];
+    const struct qkvi_solver *candidates[MAX_CANDIDATES];
+    qkv_status status = qkvi_programs_probe(programs);
+    if (status) return status;
+    size_t count = list_candidates(candidates, programs, problem, name);
+    status = QKV_UNSUPPORTED;
+    for (size_t i = 0; i < count; i++) {
+        status = try_solver(out, programs, problem, candidates[i]);
+        if (!status) {
+            qkvi_log(log, QKV_LOG_INFO, "%s%s", out->description, *name ? " (forced)" : "");
+            return QKV_OK;
+        }
+        qkvi_fail_prefix(status, "solver %s=%s", operation, candidates[i]->name);
+        /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
+        if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY) break;
+        if (!*name) qkvi_log(log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s", qkv_error_message());
+    }
+    qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());
+    return status;
+}
+
+void qkvi_plan_destroy(struct qkvi_plan *plan) {
+    if (plan->solver && plan->state) plan->solver->destroy(plan->state);
+    free(plan->description);
+    *plan = (struct qkvi_plan){0};
+}

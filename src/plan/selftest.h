@@ -1,0 +1,22 @@
+/* What the self-tests share: reproducible values, buffers, running a solver once, comparing. */
+#ifndef QKVI_SELFTEST_H
+#define QKVI_SELFTEST_H
+
+#include "plan/plan.h"
+
+/* Values in [-1, 1) that repeat neither along rows nor columns. */
+float qkvi_selftest_value(size_t seed, size_t index);
+void qkvi_selftest_fill(float *data, size_t count, size_t seed);
+
+/* A device buffer that holds `count` floats of `data`. */
+qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, const float *data, size_t count);
+
+/* Runs on the context's own queue and waits. */
+qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,
+                             const void *run);
+
+/* QKV_SELF_TEST_FAILED where |got - expected| > tolerance * (1 + |expected|), or got is NaN. */
+qkv_status qkvi_selftest_compare(const float *got, const double *expected, size_t count, double tolerance,
+                                 const char *what);
+
+#endif

@@ -1,0 +1,126 @@
+#include "plan/selftest.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Lengths that reach the decode and the general regime, more than one block of each kind, and their tails. */
+#define MAX_Q 35
+#define MAX_KV 70
+
+struct shape {
+    size_t seq_q, seq_kv;
+    int64_t causal_offset;
+};
+static const struct shape shapes[] = {
+    {1, MAX_KV, INT64_MAX / 2},
+    {2, 33, 31},
+    {MAX_Q, MAX_KV, INT64_MAX / 2},
+    {MAX_Q, MAX_Q, 0},
+};
+
+struct buffers {
+    size_t d, dv;
+    float *q, *k, *v, *out;
+    float lse[MAX_Q];
+    double *expected, expected_lse[MAX_Q];
+    cl_mem dq, dk, dv_, dout, dlse, workspace;
+};
+
+/* One head, one query. */
+static void reference_row(struct buffers *t, const struct shape *s, size_t i, double scale) {
+    double score[MAX_KV], max = -INFINITY, sum = 0;
+    size_t keys = s->seq_kv;
+    if (s->causal_offset < (int64_t)keys && (int64_t)i + s->causal_offset + 1 < (int64_t)keys)
+        keys = (size_t)((int64_t)i + s->causal_offset + 1);
+    for (size_t j = 0; j < keys; j++) {
+        score[j] = 0;
+        for (size_t c = 0; c < t->d; c++) score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
+        score[j] *= scale;
+        if (score[j] > max) max = score[j];
+    }
+    for (size_t c = 0; c < t->dv; c++) t->expected[i * t->dv + c] = 0;
+    for (size_t j = 0; j < keys; j++) {
+        double weight = exp(score[j] - max);
+        sum += weight;
+        for (size_t c = 0; c < t->dv; c++) t->expected[i * t->dv + c] += weight * t->v[j * t->dv + c];
+    }
+    for (size_t c = 0; c < t->dv; c++) t->expected[i * t->dv + c] /= sum;
+    t->expected_lse[i] = max + log(sum);
+}
+
+static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, size_t workspace_bytes) {
+    t->q = malloc(MAX_Q * t->d * sizeof(float));
+    t->k = malloc(MAX_KV * t->d * sizeof(float));
+    t->v = malloc(MAX_KV * t->dv * sizeof(float));
+    t->out = calloc(MAX_Q * t->dv, sizeof(float));
+    t->expected = malloc(MAX_Q * t->dv * sizeof(double));
+    if (!t->q || !t->k || !t->v || !t->out || !t->expected) return qkvi_fail_memory("self-test");
+    qkvi_selftest_fill(t->q, MAX_Q * t->d, 1);
+    qkvi_selftest_fill(t->k, MAX_KV * t->d, 2);
+    qkvi_selftest_fill(t->v, MAX_KV * t->dv, 3);
+    qkv_status status = qkvi_selftest_upload(&t->dq, rt, t->q, MAX_Q * t->d);
+    if (!status) status = qkvi_selftest_upload(&t->dk, rt, t->k, MAX_KV * t->d);
+    if (!status) status = qkvi_selftest_upload(&t->dv_, rt, t->v, MAX_KV * t->dv);
+    if (!status) status = qkvi_selftest_upload(&t->dout, rt, t->out, MAX_Q * t->dv);
+    if (!status) status = qkvi_selftest_upload(&t->dlse, rt, t->lse, MAX_Q);
+    if (!status && workspace_bytes) status = qkvi_buffer_create(&t->workspace, rt, workspace_bytes, "self-test");
+    return status;
+}
+
+static void release(struct buffers *t) {
+    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->workspace};
+    for (size_t i = 0; i < QKVI_COUNT(all); i++) qkvi_buffer_release(all[i]);
+    free(t->q);
+    free(t->k);
+    free(t->v);
+    free(t->out);
+    free(t->expected);
+}
+
+static struct qkvi_view4 rows_of(cl_mem buffer, size_t width) {
+    return (struct qkvi_view4){.buffer = buffer, .stride = {0, 0, (int64_t)width, 1}};
+}
+
+static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_solver *solver,
+                        const void *state, const struct shape *shape) {
+    const float scale = 0.3f;
+    const struct qkvi_attention_run run = {
+        .batch = 1,
+        .seq_q = shape->seq_q,
+        .seq_kv = shape->seq_kv,
+        .q = rows_of(t->dq, t->d),
+        .k = rows_of(t->dk, t->d),
+        .v = rows_of(t->dv_, t->dv),
+        .out = rows_of(t->dout, t->dv),
+        .logsumexp = rows_of(t->dlse, 1),
+        .scale = scale,
+        .causal_offset = shape->causal_offset,
+        .workspace = t->workspace,
+    };
+    for (size_t i = 0; i < shape->seq_q; i++) reference_row(t, shape, i, (double)scale);
+    qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
+    if (!status) status = qkvi_buffer_read(rt, t->out, t->dout, 0, shape->seq_q * t->dv * sizeof(float));
+    if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));
+    if (!status) status = qkvi_selftest_compare(t->out, t->expected, shape->seq_q * t->dv, 1e-4, "of out");
+    if (!status) status = qkvi_selftest_compare(t->lse, t->expected_lse, shape->seq_q, 1e-4, "of logsumexp");
+    return status;
+}
+
+qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct qkvi_solver *solver,
+                                   const struct qkvi_attention_problem *like) {
+    struct qkvi_problem problem = {.operation = QKVI_ATTENTION, .u.attention = *like};
+    problem.u.attention.num_heads = problem.u.attention.num_kv_heads = problem.u.attention.max_batch = 1;
+    problem.u.attention.max_seq_q = MAX_Q;
+    problem.u.attention.max_seq_kv = MAX_KV;
+    struct buffers t = {.d = like->head_dim, .dv = like->value_dim};
+    void *state = NULL;
+    size_t workspace = 0;
+    qkv_status status = solver->create(&state, programs, &problem);
+    if (!status && !solver->workspace(&workspace, state, &problem)) status = qkvi_fail(QKV_OVERFLOW, "self-test");
+    if (!status) status = prepare(&t, programs->rt, workspace);
+    for (size_t i = 0; !status && i < QKVI_COUNT(shapes); i++)
+        status = check(&t, programs->rt, solver, state, &shapes[i]);
+    release(&t);
+    if (state) solver->destroy(state);
+    return status;
+}

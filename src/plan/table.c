@@ -1,0 +1,15 @@
+#include "plan/plan.h"
+
+/* To add a way of doing an operation: one .cl, one .c, and a row here. */
+const struct qkvi_solver *const qkvi_solvers[] = {
+    &qkvi_linear_vector,
+    &qkvi_linear_plain,
+    &qkvi_attention_vector,
+    &qkvi_attention_plain,
+};
+const size_t qkvi_num_solvers = QKVI_COUNT(qkvi_solvers);
+
+const char *qkvi_operation_name(enum qkvi_operation operation) {
+    static const char *const names[QKVI_NUM_OPERATIONS] = {[QKVI_LINEAR] = "linear", [QKVI_ATTENTION] = "attention"};
+    return names[operation];
+}

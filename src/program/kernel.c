@@ -1,0 +1,41 @@
+#include "program/internal.h"
+
+#include <stdlib.h>
+
+qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
+                              const char *options, const char *name) {
+    struct qkvi_program_entry *entry;
+    qkv_status status = qkvi_program_get(&entry, programs, stem, options);
+    if (status) return status;
+    struct qkvi_kernel *kernel = calloc(1, sizeof *kernel);
+    if (!kernel) return qkvi_fail_memory("kernel");
+    if (pthread_mutex_init(&kernel->lock, NULL) != 0) {
+        free(kernel);
+        return qkvi_fail_memory("kernel");
+    }
+    kernel->entry = entry;
+    status = qkvi_module_kernel(&kernel->kernel, entry->program, name);
+    if (status) {
+        qkvi_kernel_destroy(kernel);
+        return status;
+    }
+    kernel->group_limit = qkvi_module_kernel_group_limit(programs->rt, kernel->kernel);
+    kernel->local_bytes = qkvi_module_kernel_local_bytes(programs->rt, kernel->kernel);
+    *out = kernel;
+    return QKV_OK;
+}
+
+void qkvi_kernel_destroy(struct qkvi_kernel *kernel) {
+    if (!kernel) return;
+    qkvi_module_kernel_release(kernel->kernel);
+    (void)pthread_mutex_destroy(&kernel->lock);
+    free(kernel);
+}
+
+qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
+                           size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
+    (void)pthread_mutex_lock(&kernel->lock);
+    qkv_status status = qkvi_chain_launch(chain, kernel->kernel, args, num_args, dims, global, local);
+    (void)pthread_mutex_unlock(&kernel->lock);
+    return status;
+}

@@ -1,0 +1,46 @@
+#include "runtime.h"
+
+qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what) {
+    if (bytes > rt->limits.max_allocation)
+        return qkvi_fail(QKV_OUT_OF_DEVICE_MEMORY, "%s needs %zu bytes; the device's largest allocation is %zu", what,
+                         bytes, rt->limits.max_allocation);
+    cl_int error;
+    cl_mem buffer = clCreateBuffer(rt->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &error);
+    if (!buffer) return qkvi_fail_prefix(qkvi_cl_fail(error, "clCreateBuffer"), "%s (%zu bytes)", what, bytes);
+    *out = buffer;
+    return QKV_OK;
+}
+
+void qkvi_buffer_release(cl_mem buffer) {
+    if (buffer) (void)clReleaseMemObject(buffer);
+}
+
+void qkvi_buffer_retain(cl_mem buffer) {
+    (void)clRetainMemObject(buffer);
+}
+
+qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,
+                             size_t bytes) {
+    if (bytes == 0) return QKV_OK;
+    cl_int error = clEnqueueWriteBuffer(rt->queue, buffer, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueWriteBuffer");
+}
+
+qkv_status qkvi_buffer_read(const struct qkvi_runtime *rt, void *data, cl_mem buffer, size_t offset, size_t bytes) {
+    if (bytes == 0) return QKV_OK;
+    cl_int error = clEnqueueReadBuffer(rt->queue, buffer, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueReadBuffer");
+}
+
+qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name) {
+    cl_context context = NULL;
+    size_t bytes = 0;
+    cl_int error = clGetMemObjectInfo(buffer, CL_MEM_CONTEXT, sizeof context, &context, NULL);
+    if (error == CL_SUCCESS) error = clGetMemObjectInfo(buffer, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetMemObjectInfo"), "%s", name);
+    if (context != rt->context)
+        return qkvi_fail(QKV_WRONG_CONTEXT, "%s: its buffer belongs to cl_context %p, the library's context wraps %p",
+                         name, (void *)context, (void *)rt->context);
+    *out_bytes = bytes;
+    return QKV_OK;
+}

@@ -1,0 +1,93 @@
+#include "runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *qkv_device_kind_name(qkv_device_kind kind) {
+    switch (kind) {
+    case QKV_DEVICE_GPU: return "GPU";
+    case QKV_DEVICE_CPU: return "CPU";
+    case QKV_DEVICE_ACCELERATOR: return "accelerator";
+    case QKV_DEVICE_SOFTWARE_GPU: return "software GPU";
+    case QKV_DEVICE_SIMULATOR: return "simulator";
+    }
+    return "unknown";
+}
+
+static bool contains(const char *text, const char *part) {
+    for (; *text; text++) {
+        size_t i = 0;
+        while (part[i] && (text[i] | 0x20) == (part[i] | 0x20)) i++;
+        if (!part[i]) return true;
+    }
+    return false;
+}
+
+/* Type bits do not tell the whole: Oclgrind sets every one, Mesa's rasterisers call themselves CPU or GPU. */
+static qkv_device_kind kind_of(const qkv_device_info *info) {
+    static const char *const rasterisers[] = {"llvmpipe", "softpipe", "swrast", "lavapipe", "swiftshader"};
+    if (contains(info->name, "oclgrind") || contains(info->platform_name, "oclgrind")) return QKV_DEVICE_SIMULATOR;
+    for (size_t i = 0; i < QKVI_COUNT(rasterisers); i++)
+        if (contains(info->name, rasterisers[i])) return QKV_DEVICE_SOFTWARE_GPU;
+    bool cpu = (info->type & CL_DEVICE_TYPE_CPU) != 0, gpu = (info->type & CL_DEVICE_TYPE_GPU) != 0;
+    if (cpu && gpu) return QKV_DEVICE_SIMULATOR;
+    if (gpu) return QKV_DEVICE_GPU;
+    if (cpu) return QKV_DEVICE_CPU;
+    return QKV_DEVICE_ACCELERATOR;
+}
+
+static char *describe_unusable(const qkv_device_info *info) {
+    uint64_t available = qkvi_device_number(info->device_id, CL_DEVICE_AVAILABLE);
+    uint64_t compiler = qkvi_device_number(info->device_id, CL_DEVICE_COMPILER_AVAILABLE);
+    unsigned major = 0, minor = 0;
+    if (!available) return qkvi_strdup("cannot be used: the driver says it is not available");
+    if (!compiler) return qkvi_strdup("cannot be used: the driver has no OpenCL C compiler");
+    if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) == 2 && (major < 1 || (major == 1 && minor < 2)))
+        return qkvi_strdup("cannot be used: older than OpenCL 1.2");
+    if (!qkvi_device_number(info->device_id, CL_DEVICE_ENDIAN_LITTLE))
+        return qkvi_strdup("cannot be used: big-endian devices were never tried");
+    return NULL;
+}
+
+static cl_platform_id platform_of(cl_device_id device) {
+    cl_platform_id platform = NULL;
+    (void)clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
+    return platform;
+}
+
+qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
+    qkv_device_info info = {.struct_size = sizeof info, .device_id = device, .platform_id = platform_of(device)};
+    info.selector = qkvi_strdup("");
+    info.name = qkvi_device_text(device, CL_DEVICE_NAME);
+    info.vendor = qkvi_device_text(device, CL_DEVICE_VENDOR);
+    info.platform_name = info.platform_id ? qkvi_platform_text(info.platform_id, CL_PLATFORM_NAME) : qkvi_strdup("");
+    info.device_version = qkvi_device_text(device, CL_DEVICE_VERSION);
+    info.opencl_c_version = qkvi_device_text(device, CL_DEVICE_OPENCL_C_VERSION);
+    info.driver_version = qkvi_device_text(device, CL_DRIVER_VERSION);
+    if (!info.selector || !info.name || !info.vendor || !info.platform_name || !info.device_version ||
+        !info.opencl_c_version || !info.driver_version) {
+        qkvi_device_info_free(&info);
+        return qkvi_fail_memory("device list");
+    }
+    info.type = qkvi_device_number(device, CL_DEVICE_TYPE);
+    info.kind = kind_of(&info);
+    info.compute_units = (uint32_t)qkvi_device_number(device, CL_DEVICE_MAX_COMPUTE_UNITS);
+    info.clock_mhz = (uint32_t)qkvi_device_number(device, CL_DEVICE_MAX_CLOCK_FREQUENCY);
+    info.global_memory = qkvi_device_number(device, CL_DEVICE_GLOBAL_MEM_SIZE);
+    info.max_allocation = qkvi_device_number(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    info.local_memory = qkvi_device_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    info.max_work_group_size = qkvi_device_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    info.native_float_width = (uint32_t)qkvi_device_number(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
+    info.reason = describe_unusable(&info);
+    info.usable = info.reason == NULL;
+    *out = info;
+    return QKV_OK;
+}
+
+void qkvi_device_info_free(qkv_device_info *info) {
+    const char *texts[] = {info->selector,       info->name,             info->vendor,         info->platform_name,
+                           info->device_version, info->opencl_c_version, info->driver_version, info->reason};
+    for (size_t i = 0; i < QKVI_COUNT(texts); i++) free((void *)(uintptr_t)texts[i]);
+    *info = (qkv_device_info){0};
+}

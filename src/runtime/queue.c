@@ -1,0 +1,93 @@
+#include "runtime.h"
+
+qkv_status qkvi_queue_check(const struct qkvi_runtime *rt, cl_command_queue queue) {
+    cl_context context = NULL;
+    cl_device_id device = NULL;
+    if (!queue) return qkvi_fail(QKV_INVALID_ARGUMENT, "queue is NULL");
+    cl_int error = clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL);
+    if (error == CL_SUCCESS) error = clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
+    if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetCommandQueueInfo"), "queue");
+    if (context != rt->context)
+        return qkvi_fail(QKV_WRONG_CONTEXT, "queue belongs to cl_context %p, the library's context wraps %p",
+                         (void *)context, (void *)rt->context);
+    if (device != rt->device)
+        return qkvi_fail(QKV_WRONG_CONTEXT, "queue belongs to device %p, the library's context to %p (%s)",
+                         (void *)device, (void *)rt->device, rt->info.name);
+    return QKV_OK;
+}
+
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl_uint num_wait,
+                            const cl_event *wait_list, cl_event *event) {
+    cl_command_queue_properties properties = 0;
+    if ((num_wait == 0) != (wait_list == NULL))
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "wait_list is %s but num_wait is %u", wait_list ? "given" : "NULL",
+                         num_wait);
+    cl_int error = clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetCommandQueueInfo"), "queue");
+    *chain = (struct qkvi_chain){
+        .queue = queue,
+        .num_wait = num_wait,
+        .wait_list = wait_list,
+        .event = event,
+        .in_order = !(properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE),
+    };
+    return QKV_OK;
+}
+
+static qkv_status set_arguments(cl_kernel kernel, const struct qkvi_arg *args, size_t num_args) {
+    for (size_t i = 0; i < num_args; i++) {
+        cl_int error = clSetKernelArg(kernel, (cl_uint)i, args[i].size, args[i].value);
+        if (error != CL_SUCCESS)
+            return qkvi_fail_prefix(qkvi_cl_fail(error, "clSetKernelArg"), "kernel argument %zu", i);
+    }
+    return QKV_OK;
+}
+
+qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const struct qkvi_arg *args, size_t num_args,
+                             cl_uint dims, const size_t *global, const size_t *local) {
+    for (cl_uint i = 0; i < dims; i++)
+        if (global[i] == 0) return QKV_OK;
+    qkv_status status = set_arguments(kernel, args, num_args);
+    if (status) return status;
+
+    bool first = chain->num_commands == 0;
+    cl_uint num_wait = first ? chain->num_wait : chain->last ? 1 : 0;
+    const cl_event *wait = num_wait == 0 ? NULL : first ? chain->wait_list : &chain->last;
+    bool need_event = chain->event || !chain->in_order;
+    cl_event event = NULL;
+    cl_int error = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, local, num_wait, wait,
+                                          need_event ? &event : NULL);
+    if (error != CL_SUCCESS) return qkvi_cl_fail(error, "clEnqueueNDRangeKernel");
+    if (chain->last) (void)clReleaseEvent(chain->last);
+    chain->last = event;
+    chain->num_commands++;
+    return QKV_OK;
+}
+
+/* The caller was promised that nothing is left running; on an in-order queue without events a marker stands for all. */
+static void wait_for_enqueued(struct qkvi_chain *chain) {
+    cl_event last = chain->last;
+    if (!last && clEnqueueMarkerWithWaitList(chain->queue, 0, NULL, &last) != CL_SUCCESS) {
+        (void)clFinish(chain->queue);
+        return;
+    }
+    (void)clWaitForEvents(1, &last);
+    (void)clReleaseEvent(last);
+    chain->last = NULL;
+}
+
+static qkv_status enqueue_marker(struct qkvi_chain *chain) {
+    if (!chain->event && chain->num_wait == 0) return QKV_OK;
+    cl_int error = clEnqueueMarkerWithWaitList(chain->queue, chain->num_wait, chain->wait_list, chain->event);
+    return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueMarkerWithWaitList");
+}
+
+qkv_status qkvi_chain_end(struct qkvi_chain *chain, qkv_status status) {
+    if (status && chain->num_commands > 0) wait_for_enqueued(chain);
+    if (status) return status;
+    if (chain->num_commands == 0) return enqueue_marker(chain);
+    if (chain->event) *chain->event = chain->last;
+    else if (chain->last) (void)clReleaseEvent(chain->last);
+    chain->last = NULL;
+    return QKV_OK;
+}

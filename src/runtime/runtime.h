@@ -1,0 +1,111 @@
+/* The only folder that calls cl*: devices, buffers, kernels' launch, chains of events. */
+#ifndef QKVI_RUNTIME_H
+#define QKVI_RUNTIME_H
+
+#include "core/core.h"
+
+/* ---- error.c ---- */
+const char *qkvi_cl_error_name(cl_int error);
+/* Maps an OpenCL error to a status and records "call: CL_NAME (-n)". */
+qkv_status qkvi_cl_fail(cl_int error, const char *call);
+
+/* ---- info.c: queries; numbers are 0 and texts "" where the driver fails to answer ---- */
+char *qkvi_device_text(cl_device_id device, cl_device_info name);     /* malloc'ed, NULL without memory */
+char *qkvi_platform_text(cl_platform_id platform, cl_platform_info name);
+uint64_t qkvi_device_number(cl_device_id device, cl_device_info name); /* of 4 or 8 bytes */
+
+/* ---- device.c ---- */
+/* What the kernels and solvers may rely on; lowered by test profiles, never raised. */
+struct qkvi_limits {
+    size_t max_work_group_size;
+    size_t local_memory;   /* bytes */
+    size_t max_allocation; /* bytes */
+    uint32_t compute_units;
+    uint32_t vector_width; /* float lanes for vector kernels: 4, 8 or 16 */
+    bool cpu;              /* runs on a CPU's cores, whatever the driver calls itself */
+    bool gpu;
+    bool simulator;
+};
+
+/* Fills `info` (texts malloc'ed; qkvi_device_info_free) for one device. */
+qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);
+void qkvi_device_info_free(qkv_device_info *info);
+
+/* One device in one OpenCL context. Everything below the api works with this. */
+struct qkvi_runtime {
+    cl_context context;
+    cl_device_id device;
+    cl_command_queue queue; /* the context's own or the caller's */
+    struct qkvi_limits limits;
+    qkv_device_info info;
+    struct qkvi_log log;
+};
+qkv_status qkvi_runtime_open(struct qkvi_runtime *rt, cl_device_id device, const struct qkvi_log *log);
+qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device,
+                             cl_command_queue queue, const struct qkvi_log *log);
+void qkvi_runtime_close(struct qkvi_runtime *rt);
+
+/* ---- buffer.c ---- */
+/* At least 1 byte is allocated; larger than max_allocation is QKV_OUT_OF_DEVICE_MEMORY, `what` names it. */
+qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what);
+void qkvi_buffer_release(cl_mem buffer); /* NULL is allowed */
+void qkvi_buffer_retain(cl_mem buffer);
+/* Blocking, on rt->queue. */
+qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,
+                             size_t bytes);
+qkv_status qkvi_buffer_read(const struct qkvi_runtime *rt, void *data, cl_mem buffer, size_t offset, size_t bytes);
+/* Does the buffer belong to rt's context, and how large is it? */
+qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name);
+
+/* ---- queue.c ---- */
+/* QKV_WRONG_CONTEXT unless the queue is of rt's context and device. */
+qkv_status qkvi_queue_check(const struct qkvi_runtime *rt, cl_command_queue queue);
+
+/*
+ * A run's commands, one after the other. The wait list gates the first, each following one waits for the
+ * one before, the caller's event covers the last. On an in-order queue no internal events are made.
+ *
+ *   qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+ *   status = solver->run(..., &chain, ...);           any number of qkvi_kernel_run()
+ *   return qkvi_chain_end(&chain, status);            on failure waits for what was enqueued
+ */
+struct qkvi_chain {
+    cl_command_queue queue;
+    cl_uint num_wait;
+    const cl_event *wait_list;
+    cl_event *event; /* the caller's, may be NULL */
+    cl_event last;   /* of the latest command, NULL if none or not needed */
+    bool in_order;
+    size_t num_commands;
+};
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl_uint num_wait,
+                            const cl_event *wait_list, cl_event *event);
+/* An empty chain with an event or a wait list enqueues a marker, so that the event exists. */
+qkv_status qkvi_chain_end(struct qkvi_chain *chain, qkv_status status);
+
+/* One kernel argument. */
+struct qkvi_arg {
+    size_t size;
+    const void *value; /* NULL with a size: local memory */
+};
+#define QKVI_ARG(lvalue) ((struct qkvi_arg){sizeof(lvalue), &(lvalue)})
+#define QKVI_LOCAL(bytes) ((struct qkvi_arg){(bytes), NULL})
+
+/* Sets all arguments and enqueues. Not thread-safe for one cl_kernel: see qkvi_kernel_run. A global size with a
+ * 0 enqueues nothing. */
+qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const struct qkvi_arg *args, size_t num_args,
+                             cl_uint dims, const size_t *global, const size_t *local);
+
+/* Blocks until the queue's commands are done (rt->queue only: never the caller's). */
+qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt);
+
+/* ---- kernel objects (module.c): thin, the program folder decides what and when ---- */
+qkv_status qkvi_module_build(cl_program *out, const struct qkvi_runtime *rt, const char *source, size_t length,
+                             const char *options, struct qkvi_text *build_log);
+void qkvi_module_release(cl_program program);
+qkv_status qkvi_module_kernel(cl_kernel *out, cl_program program, const char *name);
+void qkvi_module_kernel_release(cl_kernel kernel);
+size_t qkvi_module_kernel_group_limit(const struct qkvi_runtime *rt, cl_kernel kernel);
+size_t qkvi_module_kernel_local_bytes(const struct qkvi_runtime *rt, cl_kernel kernel);
+
+#endif

@@ -1,0 +1,153 @@
+#include "runtime/list.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE SIZE_MAX
+
+static double speed(const qkv_device_info *info) {
+    return (double)info->compute_units * (info->clock_mhz ? info->clock_mhz : 1);
+}
+
+static bool better(const qkv_device_info *a, const qkv_device_info *b) {
+    if (a->kind != b->kind) return a->kind < b->kind;
+    return speed(a) > speed(b);
+}
+
+/* The best usable device among those of the kinds in a bit mask; NONE if there is none. */
+static size_t best(const struct qkv_device_list *list, unsigned kinds) {
+    size_t found = NONE;
+    for (size_t i = 0; i < list->num_devices; i++) {
+        const qkv_device_info *info = &list->devices[i];
+        if (!info->usable || !(kinds >> info->kind & 1u)) continue;
+        if (found == NONE || better(info, &list->devices[found])) found = i;
+    }
+    return found;
+}
+
+#define ALL_KINDS (~0u)
+#define KIND(kind) (1u << (kind))
+
+qkv_status qkvi_list_judge(struct qkv_device_list *list) {
+    size_t chosen = best(list, ALL_KINDS);
+    for (size_t i = 0; i < list->num_devices; i++) {
+        qkv_device_info *info = &list->devices[i];
+        if (!info->usable) continue;
+        struct qkvi_text text = {0};
+        const qkv_device_info *winner = &list->devices[chosen];
+        if (i == chosen) {
+            info->is_auto = 1;
+            qkvi_text_add(&text, "taken by auto: the best %s here", qkv_device_kind_name(info->kind));
+        } else if (winner->kind != info->kind) {
+            qkvi_text_add(&text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind), winner->selector);
+        } else {
+            qkvi_text_add(&text, "usable; %s %s (%s)", winner->selector,
+                          speed(winner) > speed(info) ? "has more compute units times clock" : "is listed first",
+                          winner->name);
+        }
+        if (text.failed) {
+            qkvi_text_free(&text);
+            return qkvi_fail_memory("device list");
+        }
+        info->reason = text.data;
+    }
+    return QKV_OK;
+}
+
+static bool equals(const char *a, const char *b) {
+    while (*a && tolower((unsigned char)*a) == tolower((unsigned char)*b)) a++, b++;
+    return tolower((unsigned char)*a) == tolower((unsigned char)*b);
+}
+
+static bool has_part(const char *text, const char *part) {
+    for (; *text; text++) {
+        size_t i = 0;
+        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+        if (!part[i]) return true;
+    }
+    return false;
+}
+
+/* Lists what there is, so that the user need not start another program to see it. */
+static qkv_status fail_listing(qkv_status status, const struct qkv_device_list *list, const char *selector,
+                               const char *what) {
+    struct qkvi_text text = {0};
+    if (list->num_devices == 0) qkvi_text_add(&text, " none");
+    for (size_t i = 0; i < list->num_devices; i++) {
+        const qkv_device_info *info = &list->devices[i];
+        qkvi_text_add(&text, "\n  %-5s %s [%s]%s%s", info->selector, info->name, info->platform_name,
+                      info->usable ? "" : " ", info->usable ? "" : info->reason);
+    }
+    status = qkvi_fail(status, "device \"%s\" %s; devices here:%s", selector, what, qkvi_text_get(&text));
+    qkvi_text_free(&text);
+    return status;
+}
+
+/* "P:D" with nothing else; false if the text is not of that form. */
+static bool parse_pair(const char *text, unsigned long *platform, unsigned long *device) {
+    char *end;
+    if (!isdigit((unsigned char)*text)) return false;
+    errno = 0;
+    *platform = strtoul(text, &end, 10);
+    if (errno || *end != ':' || !isdigit((unsigned char)end[1])) return false;
+    *device = strtoul(end + 1, &end, 10);
+    return !errno && *end == '\0';
+}
+
+static size_t find_pair(const struct qkv_device_list *list, unsigned long platform, unsigned long device) {
+    for (size_t i = 0; i < list->num_devices; i++) {
+        unsigned long p, d;
+        if (parse_pair(list->devices[i].selector, &p, &d) && p == platform && d == device) return i;
+    }
+    return NONE;
+}
+
+/* How many devices a part of a name fits; an exact name beats every partial one. */
+static size_t find_name(const struct qkv_device_list *list, const char *part, bool platform, size_t *first) {
+    size_t count = 0, exact = NONE, num_exact = 0;
+    for (size_t i = 0; i < list->num_devices; i++) {
+        const char *name = platform ? list->devices[i].platform_name : list->devices[i].name;
+        if (!has_part(name, part)) continue;
+        if (count++ == 0) *first = i;
+        if (equals(name, part) && num_exact++ == 0) exact = i;
+    }
+    if (num_exact == 1) *first = exact;
+    return num_exact == 1 ? 1 : count;
+}
+
+static qkv_status resolve(size_t *out, const struct qkv_device_list *list, const char *selector) {
+    unsigned long platform, device;
+    size_t index = NONE;
+    if (equals(selector, "auto")) {
+        index = best(list, ALL_KINDS);
+    } else if (equals(selector, "cpu")) {
+        index = best(list, KIND(QKV_DEVICE_CPU));
+    } else if (equals(selector, "gpu")) {
+        index = best(list, KIND(QKV_DEVICE_GPU) | KIND(QKV_DEVICE_SOFTWARE_GPU));
+    } else if (parse_pair(selector, &platform, &device)) {
+        index = find_pair(list, platform, device);
+    } else {
+        size_t count = find_name(list, selector, false, &index);
+        if (count == 0) count = find_name(list, selector, true, &index);
+        if (count > 1) return fail_listing(QKV_AMBIGUOUS_DEVICE, list, selector, "fits several devices");
+    }
+    if (index == NONE)
+        return fail_listing(QKV_NO_DEVICE, list, selector,
+                            "fits none (known: auto, cpu, gpu, P:D, or a part of a name)");
+    if (!list->devices[index].usable)
+        return fail_listing(QKV_NO_DEVICE, list, selector, list->devices[index].reason);
+    *out = index;
+    return QKV_OK;
+}
+
+qkv_status qkv_device_list_select(size_t *out_index, const qkv_device_list *list, const char *selector) {
+    if (!out_index) return qkvi_fail(QKV_INVALID_ARGUMENT, "out_index is NULL");
+    if (!list) return qkvi_fail(QKV_INVALID_ARGUMENT, "list is NULL");
+    bool from_environment = !selector || !*selector;
+    if (from_environment) selector = getenv("QKV_DEVICE");
+    if (!selector || !*selector) return resolve(out_index, list, "auto");
+    qkv_status status = resolve(out_index, list, selector);
+    return status && from_environment ? qkvi_fail_prefix(status, "environment variable QKV_DEVICE") : status;
+}

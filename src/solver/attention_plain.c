@@ -1,0 +1,97 @@
+/* One work-item a query row: small, always applicable, the slowest. */
+#include <stdlib.h>
+
+#include "solver/attention_args.h"
+
+struct attention_plain {
+    struct qkvi_attention_problem problem;
+    struct qkvi_kernel *kernel;
+    size_t local_size;
+};
+
+static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why)
+{
+    (void)problem;
+    (void)limits;
+    (void)why;
+    return true;
+}
+
+static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits)
+{
+    (void)problem;
+    (void)limits;
+    return 100.0;
+}
+
+static void destroy(void *state)
+{
+    struct attention_plain *plain = state;
+    if (plain == NULL)
+        return;
+    qkvi_kernel_destroy(plain->kernel);
+    free(plain);
+}
+
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem)
+{
+    struct attention_plain *plain = calloc(1, sizeof *plain);
+    if (plain == NULL)
+        return qkvi_fail_memory("an attention plan");
+    plain->problem = problem->u.attention;
+    const qkv_status status =
+        qkvi_kernel_create(&plain->kernel, programs, "attention_plain", "", "attention_plain");
+    if (status != QKV_OK) {
+        destroy(plain);
+        return status;
+    }
+    /* Explicit, as implementations specialise a kernel for each size; small, for rows differ in cost. */
+    plain->local_size = 16;
+    if (plain->kernel->group_limit != 0 && plain->kernel->group_limit < plain->local_size)
+        plain->local_size = plain->kernel->group_limit;
+    *state = plain;
+    return QKV_OK;
+}
+
+static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem)
+{
+    (void)state;
+    (void)problem;
+    *out_bytes = 0;
+    return true;
+}
+
+static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque)
+{
+    const struct attention_plain *plain = state;
+    const struct qkvi_attention_run *attention = opaque;
+    struct qkvi_attention_args args;
+    size_t rows;
+    if (!qkvi_product(&rows, (const size_t[]){attention->batch, plain->problem.num_heads, attention->seq_q}, 3) ||
+        rows > INT64_MAX)
+        return qkvi_fail(QKV_OVERFLOW, "attention: batch * num_heads * seq_q is too large");
+    const cl_long num_rows = (cl_long)rows;
+    const size_t global = qkvi_round_up(rows, plain->local_size);
+    qkvi_attention_args_set(&args, &plain->problem, attention, 0);
+    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(num_rows);
+    return qkvi_kernel_run(plain->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 1, 1, &global, &plain->local_size);
+}
+
+static void describe(const void *state, struct qkvi_text *text)
+{
+    const struct attention_plain *plain = state;
+    qkvi_text_add(text, "one work-item a query row, local size %zu", plain->local_size);
+}
+
+const struct qkvi_solver qkvi_attention_plain = {
+    .name = "plain",
+    .operation = QKVI_ATTENTION,
+    .applicable = applicable,
+    .estimate = estimate,
+    .create = create,
+    .destroy = destroy,
+    .panel = NULL,
+    .workspace = workspace,
+    .run = run,
+    .describe = describe,
+};

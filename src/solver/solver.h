@@ -1,0 +1,128 @@
+/*
+ * A solver is one way to do one operation: its conditions, its estimate, its kernels' arguments, its enqueue.
+ * One file each; src/plan/table.c lists them all. Arguments were validated by src/api: nothing here re-checks.
+ */
+#ifndef QKVI_SOLVER_H
+#define QKVI_SOLVER_H
+
+#include "program/program.h"
+
+enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION };
+
+/* ---- linear ---- */
+
+/*
+ * Packed weights: the outputs' columns side by side, each output padded with zero columns to whole panels of
+ * `panel` columns; panel p is stored as [in_features][panel], panel after panel. Biases are packed
+ * the same way: [panels][panel]. This is packed format "panel<N>", the only one so far.
+ */
+struct qkvi_linear_weights {
+    cl_mem packed;
+    cl_mem bias;
+    size_t in_features;
+    size_t panel;
+    size_t num_panels;
+    size_t num_outputs;
+    size_t out_features[QKV_LINEAR_MAX_OUTPUTS];
+    size_t first_panel[QKV_LINEAR_MAX_OUTPUTS];
+};
+
+struct qkvi_linear_problem {
+    size_t in_features;
+    size_t num_outputs;
+    size_t out_features[QKV_LINEAR_MAX_OUTPUTS];
+    size_t max_rows; /* SIZE_MAX: no limit */
+};
+
+/*
+ * A matrix whose rows and columns may each be split in two: element (r, c) lies at
+ *   offset + (r / row_inner) * row_outer_stride + (r % row_inner) * row_stride
+ *          + (c / col_inner) * col_outer_stride + (c % col_inner) * col_stride.
+ * The api merges what can be merged: col_inner == number of columns where columns are not split.
+ */
+struct qkvi_matrix {
+    cl_mem buffer;
+    int64_t offset;
+    int64_t row_inner, row_outer_stride, row_stride;
+    int64_t col_inner, col_outer_stride, col_stride;
+};
+/* As a kernel takes it: long8 (offset, row_inner, row_outer_stride, row_stride, col_inner, col_outer_stride,
+ * col_stride, 0). */
+cl_long8 qkvi_matrix_pack(const struct qkvi_matrix *m);
+
+struct qkvi_linear_run {
+    const struct qkvi_linear_weights *weights;
+    size_t rows; /* at least 1 */
+    struct qkvi_matrix x;
+    struct qkvi_matrix outputs[QKV_LINEAR_MAX_OUTPUTS];
+};
+
+/* ---- attention ---- */
+
+struct qkvi_attention_problem {
+    size_t head_dim, value_dim, num_heads, num_kv_heads;
+    size_t max_batch, max_seq_q, max_seq_kv;
+    bool mask;    /* a mask may be given at run time */
+    bool weights; /* weights or scores may be asked for at run time */
+};
+
+/* offset and strides over (batch, head, seq, dim), in elements. */
+struct qkvi_view4 {
+    cl_mem buffer; /* NULL: absent */
+    int64_t offset;
+    int64_t stride[4];
+};
+/* As a kernel takes it: long8 (offset, s0, s1, s2, s3, 0, 0, 0). */
+cl_long8 qkvi_view4_pack(const struct qkvi_view4 *v);
+
+enum qkvi_mask_kind { QKVI_MASK_NONE = 0, QKVI_MASK_BOOL = 1, QKVI_MASK_ADD = 2 };
+
+struct qkvi_attention_run {
+    size_t batch, seq_q, seq_kv; /* batch and seq_q at least 1; seq_kv may be 0 */
+    struct qkvi_view4 q, k, v, out;
+    struct qkvi_view4 mask; /* strides over (batch, head, query, key), 0 where broadcast */
+    enum qkvi_mask_kind mask_kind;
+    struct qkvi_view4 weights, scores; /* over (batch, head, query, key) */
+    struct qkvi_view4 logsumexp;       /* over (batch, head, query, -) */
+    float scale;
+    /* Query i may see keys j <= i + causal_offset. INT64_MAX/2 or more where causal is off. */
+    int64_t causal_offset;
+    cl_mem workspace;
+    size_t workspace_offset; /* bytes, a multiple of 256 */
+};
+
+/* ---- the table's row ---- */
+
+struct qkvi_problem {
+    enum qkvi_operation operation;
+    union {
+        struct qkvi_linear_problem linear;
+        struct qkvi_attention_problem attention;
+    } u;
+};
+
+struct qkvi_solver {
+    const char *name; /* "plain", "vector", "tile": what QKV_SOLVER says */
+    enum qkvi_operation operation;
+    /* false, and why in a few words, where it cannot do the problem on this device. */
+    bool (*applicable)(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why);
+    /* Relative time; the lowest estimate is tried first. */
+    double (*estimate)(const struct qkvi_problem *problem, const struct qkvi_limits *limits);
+    /* Builds every kernel any regime needs. *state is the solver's own. QKV_UNSUPPORTED: not applicable after all
+     * (a limit found after the build); the message says why. */
+    qkv_status (*create)(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem);
+    void (*destroy)(void *state);
+    /* Columns of a panel (linear only; else NULL). */
+    size_t (*panel)(const void *state);
+    /* Most scratch bytes any run within the problem's limits needs; false on overflow. */
+    bool (*workspace)(size_t *out_bytes, const void *state, const struct qkvi_problem *problem);
+    /* run: const struct qkvi_linear_run * or const struct qkvi_attention_run *. Enqueues on the chain only. */
+    qkv_status (*run)(const void *state, struct qkvi_chain *chain, const void *run);
+    /* Adds "tile 8x48, regimes ..." to a one-line description. */
+    void (*describe)(const void *state, struct qkvi_text *text);
+};
+
+extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector;
+extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
+
+#endif
