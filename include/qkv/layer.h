@@ -67,7 +67,8 @@ typedef struct qkv_layer_args {
     const qkv_tensor *q;         /* out: (batch, num_heads, seq_q, head_dim), after wq and its bias */
     const qkv_tensor *k;         /* out: (batch, num_kv_heads, seq_kv, head_dim) */
     const qkv_tensor *v;         /* out: (batch, num_kv_heads, seq_kv, value_dim) */
-    const qkv_tensor *heads;     /* out: (batch, num_heads, seq_q, value_dim), before wo; without wo, out is it */
+    const qkv_tensor *heads;     /* out: (batch, num_heads, seq_q, value_dim), before wo; without wo
+                                  * out is the same in another axis order, and asking for both costs a second attention */
     const qkv_tensor *mask;      /* these as in qkv_attention_args */
     const qkv_tensor *weights;
     const qkv_tensor *scores;

@@ -214,10 +214,10 @@ static qkv_status place(struct intermediates *at, const qkv_layer *layer, const 
     static const size_t swap[] = {0, 2, 1, 3};
     qkv_status status = QKV_OK;
     for (int i = 0; !status && i < NUM_PARTS; i++) {
-        if (given[i]) {
-            at->tensor[i] = *given[i];
-        } else if (i == PART_HEADS && !layer->out) {
+        if (i == PART_HEADS && !layer->out) {
             status = qkv_tensor_heads(&at->tensor[i], args->out, d->num_heads);
+        } else if (given[i]) {
+            at->tensor[i] = *given[i];
         } else {
             status = make_view(&at->tensor[i], layer, args->workspace, (enum part)i, shapes[i]);
             if (!status && i == PART_HEADS) status = qkv_tensor_permute(&at->tensor[i], &at->tensor[i], swap);
@@ -259,8 +259,6 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     if (!status) status = check_seq("batch of args.x", b, "max_batch", d->max_batch);
     if (!status) status = check_seq("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
     if (!status) status = check_seq(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
-    if (!status && args->heads && !layer->out)
-        status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.heads: without wo, args.out already holds the heads");
     return status ? status : qkvi_workspace_check(layer->context, args->workspace, layer->workspace);
 }
 
@@ -315,6 +313,11 @@ static qkv_status attend(const qkv_layer *layer, struct qkvi_chain *chain, const
     a.scale = args->scale;
     a.causal = args->causal;
     a.workspace = scratch;
+    qkv_status status = qkvi_attention_enqueue(layer->attention, chain, &a);
+    if (status || layer->out || !args->heads) return status;
+    /* Without wo, out is the heads in another axis order. Asking for both is rare: attention runs once more. */
+    a.out = args->heads;
+    a.weights = a.scores = a.logsumexp = NULL;
     return qkvi_attention_enqueue(layer->attention, chain, &a);
 }
 

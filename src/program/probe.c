@@ -7,7 +7,7 @@
 
 /* One work-item, a chain of dependent operations long enough to be timed over the noise of a launch. */
 #define PROBE_STEPS 20000
-#define PROBE_REPEATS 3
+#define PROBE_REPEATS 5
 
 static double now(void) {
     struct timespec t;
@@ -46,7 +46,7 @@ static qkv_status time_variant(double *seconds, struct qkvi_programs *programs, 
 
 /*
  * fma() is one instruction on one device and a software routine on another, and what drivers say of it is not
- * reliable. mad() may be split into two operations, which costs at most half: so fma() unless it is far slower.
+ * reliable. mad() may be split into two operations, which costs up to twice: so fma() unless it is slower than that.
  */
 static qkv_status measure(bool *fast, struct qkvi_programs *programs) {
     double with_fma = 0, with_mad = 0;
@@ -58,7 +58,7 @@ static qkv_status measure(bool *fast, struct qkvi_programs *programs) {
     if (!status) status = time_variant(&with_fma, programs, "-DQKV_USE_FMA=1", out, steps);
     qkvi_buffer_release(out);
     if (status) return status;
-    *fast = with_fma < 3 * with_mad;
+    *fast = with_fma < 2 * with_mad;
     qkvi_log(&programs->rt->log, QKV_LOG_INFO, "fma() is %s on %s (%.2f times mad())", *fast ? "fast" : "slow",
              programs->rt->info.name, with_fma / with_mad);
     return QKV_OK;

@@ -1,31 +1,6 @@
 #include "runtime.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* Lanes the vector kernels use. Drivers that do not know (0, or 1 for "scalarised by us") get 8, which AVX2 has and
- * 128-bit machines split in two. QKV_VECTOR_WIDTH forces a width, for tests and tuning. */
-static uint32_t vector_width(const qkv_device_info *info) {
-    const char *forced = getenv("QKV_VECTOR_WIDTH");
-    if (forced && (!strcmp(forced, "4") || !strcmp(forced, "8") || !strcmp(forced, "16")))
-        return (uint32_t)strtoul(forced, NULL, 10);
-    uint32_t width = info->native_float_width;
-    return width >= 16 ? 16 : width >= 8 || width <= 1 ? 8 : 4;
-}
-
-static void read_limits(struct qkvi_limits *limits, const qkv_device_info *info) {
-    *limits = (struct qkvi_limits){
-        .max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1,
-        .local_memory = (size_t)info->local_memory,
-        .max_allocation = info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
-        .compute_units = info->compute_units ? info->compute_units : 1,
-        .vector_width = vector_width(info),
-        .cpu = info->kind == QKV_DEVICE_CPU || info->kind == QKV_DEVICE_SOFTWARE_GPU ||
-               info->kind == QKV_DEVICE_SIMULATOR,
-        .gpu = info->kind == QKV_DEVICE_GPU,
-        .simulator = info->kind == QKV_DEVICE_SIMULATOR,
-    };
-}
 
 static qkv_status make_queue(struct qkvi_runtime *rt) {
     cl_int error;
@@ -36,7 +11,8 @@ static qkv_status make_queue(struct qkvi_runtime *rt) {
 static qkv_status describe(struct qkvi_runtime *rt) {
     qkv_status status = qkvi_device_describe(&rt->info, rt->device);
     if (status) return status;
-    read_limits(&rt->limits, &rt->info);
+    status = qkvi_limits_read(&rt->limits, &rt->info);
+    if (status) return status;
     return rt->info.usable ? QKV_OK : qkvi_fail(QKV_NO_DEVICE, "device %s %s", rt->info.name, rt->info.reason);
 }
 

@@ -26,6 +26,8 @@ struct qkvi_limits {
     bool gpu;
     bool simulator;
 };
+/* What the device says, lowered by the environment (QKV_LIMITS, QKV_VECTOR_WIDTH). */
+qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *info);
 
 /* Fills `info` (texts malloc'ed; qkvi_device_info_free) for one device. */
 qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);

@@ -1,0 +1,127 @@
+/*
+ * Scaled dot-product attention, the reference on the device and the fallback.
+ *
+ *   out[i,:] = sum_j weight[i,j] v[j,:],  weight[i,j] = exp(score[i,j]) / sum_j' exp(score[i,j']),
+ *   score[i,j] = scale * q[i,:].k[j,:] + mask[i,j]
+ *
+ * (Vaswani et al. 2017, eq. 1), over the keys j that neither the mask nor causality excludes. One work-item does
+ * one query of one head: maximum and sum in one pass (Milakov and Gimelshein 2018), then the output in chunks of
+ * CHUNK values, each with the scores computed again: no scratch memory, whatever the sizes.
+ *
+ * NDRange: batch * num_heads * seq_q, rounded up; any local size. `shape` and the views: see attention_args.clh.
+ */
+#include "common.clh"
+#include "attention_args.clh"
+
+#define CHUNK 16
+
+struct row {
+    global const float *q, *k, *v;
+    global const void *mask;
+    long q_step, k_row, k_step, v_row, v_step;
+    long mask_base, mask_step;
+    long visible; /* the keys below this pass causality */
+    int head_dim, flags;
+    float scale;
+};
+
+/* False where the key is excluded. */
+static bool row_score(float *out, const struct row *row, long j)
+{
+    float add = 0.0f, dot = 0.0f;
+    if (row->flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD))
+        add = attention_mask(row->mask, row->flags, row->mask_base + j * row->mask_step);
+    if (add == -INFINITY)
+        return false;
+    for (int d = 0; d < row->head_dim; d++)
+        dot = QKV_FMA(row->q[d * row->q_step], row->k[j * row->k_row + d * row->k_step], dot);
+    *out = row->scale * dot + add;
+    return true;
+}
+
+/* top: the maximum, 0 where it is -inf. False where every key is excluded. */
+static bool row_sum(float *top, float *sum, const struct row *row)
+{
+    bool any = false;
+    float m = -INFINITY, l = 0.0f, s;
+    for (long j = 0; j < row->visible; j++) {
+        if (!row_score(&s, row, j))
+            continue;
+        any = true;
+        if (s > m) {
+            l *= exp(m - s);
+            m = s;
+        }
+        l += exp(s - (m == -INFINITY ? 0.0f : m));
+    }
+    *top = m == -INFINITY ? 0.0f : m;
+    *sum = l;
+    return any;
+}
+
+static void row_values(global float *out, long step, const struct row *row, float top, float inverse, int first,
+                       int value_dim)
+{
+    float acc[CHUNK], s;
+    const int n = min(CHUNK, value_dim - first);
+    for (int d = 0; d < CHUNK; d++)
+        acc[d] = 0.0f;
+    for (long j = 0; j < row->visible; j++) {
+        if (!row_score(&s, row, j))
+            continue;
+        const float p = exp(s - top) * inverse;
+        for (int d = 0; d < n; d++)
+            acc[d] = QKV_FMA(p, row->v[j * row->v_row + (first + d) * row->v_step], acc[d]);
+    }
+    for (int d = 0; d < n; d++)
+        out[(first + d) * step] = acc[d];
+}
+
+__kernel void attention_plain(global const float *q, global const float *k, global const float *v, global float *out,
+                              global const void *mask, global float *weights, global float *scores,
+                              global float *lse, long8 q_view, long8 k_view, long8 v_view, long8 out_view,
+                              long8 mask_view, long8 weights_view, long8 scores_view, long8 lse_view, long8 shape,
+                              float scale, long rows)
+{
+    const long index = (long)get_global_id(0);
+    if (index >= rows)
+        return;
+    const long seq_q = SHAPE_SEQ_Q(shape), seq_kv = SHAPE_SEQ_KV(shape), heads = SHAPE_HEADS(shape);
+    const long i = index % seq_q, head = index / seq_q % heads, batch = index / seq_q / heads;
+    const long kv_head = head / (heads / SHAPE_KV_HEADS(shape));
+    struct row row;
+    row.q = q + attention_row(q_view, batch, head, i, seq_q);
+    row.k = k + attention_row(k_view, batch, kv_head, 0, 1);
+    row.v = v + attention_row(v_view, batch, kv_head, 0, 1);
+    row.mask = mask;
+    row.mask_base = attention_row(mask_view, batch, head, i, seq_q);
+    row.mask_step = mask_view.s4;
+    row.q_step = q_view.s4;
+    row.k_row = k_view.s3;
+    row.k_step = k_view.s4;
+    row.v_row = v_view.s3;
+    row.v_step = v_view.s4;
+    row.visible = clamp(i + SHAPE_OFFSET(shape) + 1, 0L, seq_kv);
+    row.head_dim = SHAPE_HEAD_DIM(shape);
+    row.flags = SHAPE_FLAGS(shape);
+    row.scale = scale;
+
+    float top, sum, s;
+    const bool any = row_sum(&top, &sum, &row);
+    const float inverse = any ? 1.0f / sum : 0.0f;
+    for (int d = 0; d < SHAPE_VALUE_DIM(shape); d += CHUNK)
+        row_values(out + attention_row(out_view, batch, head, i, seq_q), out_view.s4, &row, top, inverse, d,
+                   SHAPE_VALUE_DIM(shape));
+    if (row.flags & FLAG_LSE)
+        lse[attention_row(lse_view, batch, head, i, seq_q)] = any ? top + log(sum) : -INFINITY;
+    if (!(row.flags & (FLAG_WEIGHTS | FLAG_SCORES)))
+        return;
+    for (long j = 0; j < seq_kv; j++) {
+        const bool seen = j < row.visible && row_score(&s, &row, j);
+        if (row.flags & FLAG_SCORES)
+            scores[attention_row(scores_view, batch, head, i, seq_q) + j * scores_view.s4] = seen ? s : -INFINITY;
+        if (row.flags & FLAG_WEIGHTS)
+            weights[attention_row(weights_view, batch, head, i, seq_q) + j * weights_view.s4] =
+                seen ? exp(s - top) * inverse : 0.0f;
+    }
+}

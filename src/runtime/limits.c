@@ -1,0 +1,90 @@
+#include "runtime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * QKV_LIMITS lowers what the library believes of a device, so that small devices can be tried on a large one: a
+ * comma-separated list of group=N (work-items), local=BYTES, allocation=BYTES, width=4|8|16, or one of these names.
+ */
+struct profile {
+    const char *name, *limits;
+};
+static const struct profile profiles[] = {
+    {"group-1", "group=1"},
+    {"group-64", "group=64"},
+    {"local-8k", "local=8192"},
+    {"allocation-16m", "allocation=16777216"},
+    {"small", "group=64,local=8192,allocation=16777216,width=4"},
+    /* Apple's CPU device: kernels with barriers get work-groups of one item. */
+    {"apple-cpu", "group=1,local=32768,width=4"},
+};
+
+/* Lanes the vector kernels use. Drivers that do not know (0, or 1 for "scalarised by us") get 8, which AVX2 has and
+ * 128-bit machines split in two. */
+static uint32_t vector_width(const qkv_device_info *info) {
+    uint32_t width = info->native_float_width;
+    return width >= 16 ? 16 : width >= 8 || width <= 1 ? 8 : 4;
+}
+
+static void lower(size_t *limit, unsigned long long value) {
+    if (value < *limit) *limit = (size_t)value;
+}
+
+static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
+    const char *equals = memchr(item, '=', length);
+    char *end;
+    if (!equals) return false;
+    errno = 0;
+    unsigned long long value = strtoull(equals + 1, &end, 10);
+    if (errno || end != item + length || value == 0) return false;
+    size_t key = (size_t)(equals - item);
+    if (key == 5 && !strncmp(item, "group", key)) lower(&limits->max_work_group_size, value);
+    else if (key == 5 && !strncmp(item, "local", key)) lower(&limits->local_memory, value);
+    else if (key == 10 && !strncmp(item, "allocation", key)) lower(&limits->max_allocation, value);
+    else if (key == 5 && !strncmp(item, "width", key) && (value == 4 || value == 8 || value == 16))
+        limits->vector_width = (uint32_t)value;
+    else return false;
+    return true;
+}
+
+static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, const char *text) {
+    for (const char *item = text; *item;) {
+        size_t length = strcspn(item, ",");
+        if (!apply(limits, item, length))
+            return qkvi_fail(QKV_INVALID_ARGUMENT,
+                             "environment variable %s: \"%.*s\" is not group=N, local=BYTES, allocation=BYTES or "
+                             "width=4|8|16",
+                             variable, (int)length, item);
+        item += length + (item[length] == ',');
+    }
+    return QKV_OK;
+}
+
+qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *info) {
+    *limits = (struct qkvi_limits){
+        .max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1,
+        .local_memory = (size_t)info->local_memory,
+        .max_allocation = info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
+        .compute_units = info->compute_units ? info->compute_units : 1,
+        .vector_width = vector_width(info),
+        .cpu = info->kind == QKV_DEVICE_CPU || info->kind == QKV_DEVICE_SOFTWARE_GPU ||
+               info->kind == QKV_DEVICE_SIMULATOR,
+        .gpu = info->kind == QKV_DEVICE_GPU,
+        .simulator = info->kind == QKV_DEVICE_SIMULATOR,
+    };
+    const char *width = getenv("QKV_VECTOR_WIDTH");
+    if (width && *width) {
+        struct qkvi_text text = {0};
+        qkvi_text_add(&text, "width=%s", width);
+        qkv_status status = apply_list(limits, "QKV_VECTOR_WIDTH", qkvi_text_get(&text));
+        qkvi_text_free(&text);
+        if (status) return status;
+    }
+    const char *given = getenv("QKV_LIMITS");
+    if (!given || !*given) return QKV_OK;
+    for (size_t i = 0; i < QKVI_COUNT(profiles); i++)
+        if (!strcmp(given, profiles[i].name)) return apply_list(limits, "QKV_LIMITS", profiles[i].limits);
+    return apply_list(limits, "QKV_LIMITS", given);
+}

@@ -1,0 +1,94 @@
+/* The reference on the device and the fallback: one work-item an element, no conditions. */
+#include <stdlib.h>
+
+#include "solver/linear_pack.h"
+
+/* As PANEL in cl/linear_plain.cl. */
+#define PANEL 16
+
+struct state {
+    struct qkvi_kernel *kernel;
+    size_t local[2];
+};
+
+static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
+    (void)problem;
+    (void)limits;
+    (void)why;
+    return true;
+}
+
+static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
+    (void)problem;
+    (void)limits;
+    return 1000;
+}
+
+static void destroy(void *state) {
+    struct state *s = state;
+    qkvi_kernel_destroy(s->kernel);
+    free(s);
+}
+
+/* Neighbouring columns read neighbouring weights and the same x, neighbouring rows the same weights. */
+static void choose_group(size_t local[2], size_t limit) {
+    local[0] = limit < PANEL ? limit : PANEL;
+    local[1] = limit / local[0] < 4 ? limit / local[0] : 4;
+}
+
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
+    (void)problem;
+    struct state *s = calloc(1, sizeof *s);
+    if (!s) return qkvi_fail_memory("a linear solver");
+    qkv_status status = qkvi_kernel_create(&s->kernel, programs, "linear_plain", "", "linear_plain");
+    if (status) {
+        free(s);
+        return status;
+    }
+    choose_group(s->local, s->kernel->group_limit);
+    *state = s;
+    return QKV_OK;
+}
+
+static size_t panel(const void *state) {
+    (void)state;
+    return PANEL;
+}
+
+static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
+    (void)state;
+    (void)problem;
+    *out_bytes = 0;
+    return true;
+}
+
+static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
+    const struct state *s = state;
+    const struct qkvi_linear_run *r = run;
+    const cl_long num_panels = (cl_long)r->weights->num_panels;
+    struct qkvi_linear_args args;
+    qkvi_linear_args_fill(&args, r);
+    args.list[QKVI_LINEAR_NUM_ARGS] = QKVI_ARG(num_panels);
+    const size_t global[2] = {qkvi_round_up(r->weights->num_panels * PANEL, s->local[0]),
+                              qkvi_round_up(r->rows, s->local[1])};
+    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS + 1, 2, global, s->local);
+}
+
+static void describe(const void *state, struct qkvi_text *text) {
+    const struct state *s = state;
+    qkvi_text_add(text, "one element a work-item, groups of %zu x %zu, packed format panel%d", s->local[0], s->local[1],
+                  PANEL);
+}
+
+const struct qkvi_solver qkvi_linear_plain = {
+    .name = "plain",
+    .operation = QKVI_LINEAR,
+    .applicable = applicable,
+    .estimate = estimate,
+    .create = create,
+    .destroy = destroy,
+    .panel = panel,
+    .workspace = workspace,
+    .run = run,
+    .describe = describe,
+};

@@ -1,0 +1,158 @@
+/* Explicit vectors and register tiles, one work-item per work-group: for devices that are CPUs. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "solver/linear_pack.h"
+
+/* A register tile: rows of x by vectors of W, so that rows * vectors sums, the vectors and one broadcast value of x
+ * fit the registers. The first row that matches the device's width is taken. */
+struct tile {
+    uint32_t width;
+    uint32_t rows, vectors;
+};
+static const struct tile tiles[] = {
+    {16, 8, 3}, /* 32 registers of 512 bits */
+    {8, 4, 3},  /* 16 registers of 256 bits */
+    {4, 8, 3},  /* 32 registers of 128 bits */
+};
+
+/* What cl/linear_vector.cl knows. */
+static const uint32_t known_rows[] = {1, 2, 4, 6, 8, 12, 16};
+#define MAX_VECTORS 4
+
+/* Tiles one work-group runs down: enough to read its panel of W from memory once for many of them, fewer where cores
+ * would be left without a share of GROUPS_PER_UNIT work-groups. */
+#define TILES_PER_GROUP 8
+#define GROUPS_PER_UNIT 4
+/* Bytes of x that pass by one panel after the other; to fit the cache that the cores share. */
+#define BAND_BYTES ((size_t)4 << 20)
+
+struct state {
+    struct qkvi_kernel *kernel;
+    struct tile tile;
+    size_t enough_groups;
+};
+
+static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
+    (void)problem;
+    (void)limits;
+    (void)why;
+    return true;
+}
+
+static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
+    (void)problem;
+    return limits->cpu ? 1 : 100;
+}
+
+/* QKV_LINEAR_TILE="ROWSxVECTORS" overrides the table. */
+static qkv_status override_tile(struct tile *tile) {
+    const char *text = getenv("QKV_LINEAR_TILE");
+    if (!text || !*text) return QKV_OK;
+    unsigned rows, vectors;
+    char rest;
+    if (sscanf(text, "%ux%u%c", &rows, &vectors, &rest) == 2 && vectors >= 1 && vectors <= MAX_VECTORS)
+        for (size_t i = 0; i < QKVI_COUNT(known_rows); i++)
+            if (known_rows[i] == rows) {
+                tile->rows = rows;
+                tile->vectors = vectors;
+                return QKV_OK;
+            }
+    return qkvi_fail(QKV_INVALID_ARGUMENT,
+                     "QKV_LINEAR_TILE is \"%s\", not ROWSxVECTORS with 1, 2, 4, 6, 8, 12 or 16 rows and 1 to %d vectors",
+                     text, MAX_VECTORS);
+}
+
+static qkv_status choose_tile(struct tile *out, uint32_t width) {
+    *out = tiles[QKVI_COUNT(tiles) - 1];
+    for (size_t i = QKVI_COUNT(tiles); i-- > 0;)
+        if (tiles[i].width == width) *out = tiles[i];
+    return override_tile(out);
+}
+
+static void destroy(void *state) {
+    struct state *s = state;
+    qkvi_kernel_destroy(s->kernel);
+    free(s);
+}
+
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
+    (void)problem;
+    struct tile tile;
+    qkv_status status = choose_tile(&tile, programs->rt->limits.vector_width);
+    if (status) return status;
+    struct state *s = calloc(1, sizeof *s);
+    if (!s) return qkvi_fail_memory("a linear solver");
+    s->tile = tile;
+    s->enough_groups = (size_t)GROUPS_PER_UNIT * programs->rt->limits.compute_units;
+    char options[64];
+    snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u", (unsigned)tile.width, (unsigned)tile.rows,
+             (unsigned)tile.vectors);
+    status = qkvi_kernel_create(&s->kernel, programs, "linear_vector", options, "linear_vector");
+    if (status) free(s);
+    else *state = s;
+    return status;
+}
+
+static size_t panel(const void *state) {
+    const struct state *s = state;
+    return (size_t)s->tile.width * s->tile.vectors;
+}
+
+static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
+    (void)state;
+    (void)problem;
+    *out_bytes = 0;
+    return true;
+}
+
+/* How `rows` rows are divided: bands of chunks of rows_per_group rows, even but for the last. */
+struct division {
+    size_t rows_per_group, chunks_per_band, bands;
+};
+
+static struct division divide(const struct state *s, const struct qkvi_linear_run *r) {
+    const size_t tiles_of_rows = qkvi_div_up(r->rows, s->tile.rows);
+    size_t chunks = qkvi_div_up(tiles_of_rows, TILES_PER_GROUP);
+    const size_t enough = qkvi_div_up(s->enough_groups, r->weights->num_panels);
+    if (chunks < enough) chunks = enough < tiles_of_rows ? enough : tiles_of_rows;
+
+    struct division d = {.rows_per_group = qkvi_div_up(tiles_of_rows, chunks) * s->tile.rows};
+    chunks = qkvi_div_up(r->rows, d.rows_per_group);
+    const size_t most = BAND_BYTES / sizeof(float) / r->weights->in_features / d.rows_per_group;
+    d.bands = qkvi_div_up(chunks, most ? most : 1);
+    d.chunks_per_band = qkvi_div_up(chunks, d.bands);
+    return d;
+}
+
+static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
+    const struct state *s = state;
+    const struct qkvi_linear_run *r = run;
+    const struct division d = divide(s, r);
+    const cl_long rows_per_group = (cl_long)d.rows_per_group;
+    struct qkvi_linear_args args;
+    qkvi_linear_args_fill(&args, r);
+    args.list[QKVI_LINEAR_NUM_ARGS] = QKVI_ARG(rows_per_group);
+    const size_t global[3] = {d.chunks_per_band, r->weights->num_panels, d.bands};
+    const size_t local[3] = {1, 1, 1};
+    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS + 1, 3, global, local);
+}
+
+static void describe(const void *state, struct qkvi_text *text) {
+    const struct state *s = state;
+    qkvi_text_add(text, "tile %ux%u, packed format panel%u", (unsigned)s->tile.rows, (unsigned)(panel(s)),
+                  (unsigned)panel(s));
+}
+
+const struct qkvi_solver qkvi_linear_vector = {
+    .name = "vector",
+    .operation = QKVI_LINEAR,
+    .applicable = applicable,
+    .estimate = estimate,
+    .create = create,
+    .destroy = destroy,
+    .panel = panel,
+    .workspace = workspace,
+    .run = run,
+    .describe = describe,
+};
