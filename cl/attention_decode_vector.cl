@@ -20,7 +20,7 @@
 #include "attention_args.clh"
 
 #ifndef MAX_ROWS
-#define MAX_ROWS 8
+#define MAX_ROWS 16
 #endif
 #ifndef KB
 #define KB 64
@@ -134,7 +134,28 @@ static vec load_mask(global const void *mask, int flags, long base, long step, i
 }
 #endif
 
-/* o[:] += sum_j p[j] v[j][:]. In a block with excluded keys these are passed over. */
+/* o[:] += sum_j p[j] v[j][:] for 8, 4 or 1 vectors of dims. */
+static void add_chunks(vec *o, const float *p, global const float *v, long key_stride, int n, const int count)
+{
+    vec acc[8];
+#pragma unroll
+    for (int t = 0; t < 8; t++)
+        acc[t] = t < count ? o[t] : (vec)(0.0f);
+    for (int j = 0; j < n; j++) {
+        const vec y = (vec)(p[j]);
+#pragma unroll
+        for (int t = 0; t < 8; t++)
+            if (t < count)
+                acc[t] = QKV_FMA(y, QKV_VLOAD(v + t * VW), acc[t]);
+        v += key_stride;
+    }
+#pragma unroll
+    for (int t = 0; t < 8; t++)
+        if (t < count)
+            o[t] = acc[t];
+}
+
+/* The same for all dims. In a block with excluded keys these are passed over. */
 static void add_values(vec *o, const float *p, global const float *v, long key_stride, int n, int chunks, bool edge)
 {
     int c = 0;
@@ -144,20 +165,12 @@ static void add_values(vec *o, const float *p, global const float *v, long key_s
                 o[e] = QKV_FMA((vec)(p[j]), QKV_VLOAD(v + j * key_stride + e * VW), o[e]);
         return;
     }
-#define ADD_CHUNKS(count)                                                                                              \
-    for (; c + count <= chunks; c += count) {                                                                          \
-        vec acc[count];                                                                                                \
-        for (int t = 0; t < count; t++)                                                                                \
-            acc[t] = o[c + t];                                                                                         \
-        for (int j = 0; j < n; j++)                                                                                    \
-            for (int t = 0; t < count; t++)                                                                            \
-                acc[t] = QKV_FMA((vec)(p[j]), QKV_VLOAD(v + j * key_stride + (c + t) * VW), acc[t]);                   \
-        for (int t = 0; t < count; t++)                                                                                \
-            o[c + t] = acc[t];                                                                                         \
-    }
-    ADD_CHUNKS(8)
-    ADD_CHUNKS(4)
-    ADD_CHUNKS(1)
+    for (; c + 8 <= chunks; c += 8)
+        add_chunks(o + c, p, v + c * VW, key_stride, n, 8);
+    for (; c + 4 <= chunks; c += 4)
+        add_chunks(o + c, p, v + c * VW, key_stride, n, 4);
+    for (; c < chunks; c++)
+        add_chunks(o + c, p, v + c * VW, key_stride, n, 1);
 }
 
 /* What one row has gathered. */

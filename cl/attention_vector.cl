@@ -11,8 +11,8 @@
  * `shape` and the views: see attention_args.clh. In a packed run (FLAG_PACKED) the query rows of a key head's
  * whole group are numbered through, so that K and V are read once a group.
  *
- * Macros: VW lanes, TK x TQ register tile (keys or dims x vectors of queries), KB keys a block, MAX_DIM the largest
- * of head_dim and value_dim, MASK and WEIGHTS the features.
+ * Macros: VW lanes, TK x TQ register tile (keys or dims x vectors of queries), KB keys a block, UNROLL 4 or 1 steps of
+ * the inner loops at once, MAX_DIM the largest of head_dim and value_dim, MASK and WEIGHTS the features.
  */
 #include "common.clh"
 #include "exp2.clh"
@@ -27,6 +27,9 @@
 #endif
 #ifndef KB
 #define KB 64
+#endif
+#ifndef UNROLL
+#define UNROLL 4
 #endif
 #ifndef MAX_DIM
 #define MAX_DIM 64
@@ -219,9 +222,10 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
                                             + log(((const float *)sum)[r])
                                       : -INFINITY;
 #if WEIGHTS
-    if (flags & FLAG_SCORES)
-        store_weights(s, top, inverse, x, &b, k, k_view, mask, mask_view, scores, scores_view, shape, keys, false);
-    if (flags & FLAG_WEIGHTS)
-        store_weights(s, top, inverse, x, &b, k, k_view, mask, mask_view, weights, weights_view, shape, keys, true);
+    /* One call: the compiler inlines the whole computation of scores into it. */
+    for (int pass = 0; pass < 2; pass++)
+        if (flags & (pass ? FLAG_WEIGHTS : FLAG_SCORES))
+            store_weights(s, top, inverse, x, &b, k, k_view, mask, mask_view, pass ? weights : scores,
+                          pass ? weights_view : scores_view, shape, keys, pass);
 #endif
 }

@@ -201,6 +201,7 @@ qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_ch
     if (!status) status = read_mask(&run, problem, args->mask);
     if (!status) status = read_scalars(&run, problem, args);
     if (!status) status = qkvi_workspace_check(attention->context, args->workspace, attention->plan.workspace);
+    if (!status) status = qkvi_workspace_disjoint(args->workspace, attention->plan.workspace, slots, NUM_SLOTS);
     if (status || run.batch == 0 || run.seq_q == 0) return status;
     run.q = qkvi_operand_view4(args->q);
     run.k = qkvi_operand_view4(args->k);

@@ -40,6 +40,10 @@ struct qkvi_operand {
 qkv_status qkvi_operands_disjoint(const struct qkvi_operand *outputs, size_t num_outputs,
                                   const struct qkvi_operand *inputs, size_t num_inputs);
 
+/* QKV_OVERLAP if the first `needed` bytes of the workspace, which may be the caller's buffer, hold an operand. */
+qkv_status qkvi_workspace_disjoint(const qkv_workspace *workspace, size_t needed, const struct qkvi_operand *operands,
+                                   size_t num_operands);
+
 /* The offset and four strides of a rank 4 tensor. */
 struct qkvi_view4 qkvi_operand_view4(const qkv_tensor *t);
 

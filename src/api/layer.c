@@ -263,7 +263,7 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
 }
 
 /* Every output against every input: the steps see only their own. */
-static qkv_status check_overlap(const qkv_layer_args *args) {
+static qkv_status check_overlap(const qkv_layer *layer, const qkv_layer_args *args) {
     const struct qkvi_operand outputs[] = {
         {args->out, "args.out"},         {args->q, "args.q"},           {args->k, "args.k"},
         {args->v, "args.v"},             {args->heads, "args.heads"},   {args->weights, "args.weights"},
@@ -276,6 +276,7 @@ static qkv_status check_overlap(const qkv_layer_args *args) {
         for (size_t i = 0; i < counts[side]; i++) {
             if (!all[side][i].tensor) continue;
             qkv_status status = qkvi_view_check(all[side][i].tensor, all[side][i].name, side == 1);
+            if (!status) status = qkvi_workspace_disjoint(args->workspace, layer->workspace, &all[side][i], 1);
             if (status) return status;
         }
     return qkvi_operands_disjoint(outputs, QKVI_COUNT(outputs), inputs, QKVI_COUNT(inputs));
@@ -324,7 +325,7 @@ static qkv_status attend(const qkv_layer *layer, struct qkvi_chain *chain, const
 static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const qkv_layer_args *args) {
     struct intermediates at;
     qkv_status status = check_args(layer, args);
-    if (!status) status = check_overlap(args);
+    if (!status) status = check_overlap(layer, args);
     if (!status) status = place(&at, layer, args);
     if (status) return status;
     qkv_workspace scratch = *args->workspace;

@@ -159,6 +159,9 @@ static qkv_status read_args(struct qkvi_linear_run *run, const qkv_linear *linea
         if (!status) status = check_batch_seq(args->x, args->outputs[i], name);
     }
     if (!status) status = qkvi_operands_disjoint(outputs, w->num_outputs, &x, 1);
+    if (!status) status = qkvi_workspace_check(linear->context, args->workspace, linear->plan.workspace);
+    if (!status) status = qkvi_workspace_disjoint(args->workspace, linear->plan.workspace, &x, 1);
+    if (!status) status = qkvi_workspace_disjoint(args->workspace, linear->plan.workspace, outputs, w->num_outputs);
     run->weights = w;
     return status;
 }
@@ -166,7 +169,6 @@ static qkv_status read_args(struct qkvi_linear_run *run, const qkv_linear *linea
 qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const qkv_linear_args *args) {
     struct qkvi_linear_run run = {0};
     qkv_status status = read_args(&run, linear, args);
-    if (!status) status = qkvi_workspace_check(linear->context, args->workspace, linear->plan.workspace);
     if (status || run.rows == 0) return status;
     return linear->plan.solver->run(linear->plan.state, chain, &run);
 }

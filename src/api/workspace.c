@@ -62,3 +62,19 @@ qkv_status qkvi_workspace_check(const qkv_context *context, const qkv_workspace 
                          needed);
     return QKV_OK;
 }
+
+qkv_status qkvi_workspace_disjoint(const qkv_workspace *workspace, size_t needed, const struct qkvi_operand *operands,
+                                   size_t num_operands) {
+    if (!workspace || needed == 0) return QKV_OK;
+    qkv_tensor bytes = {.storage = QKV_STORAGE_BUFFER,
+                        .dtype = QKV_BOOL,
+                        .offset = workspace->offset,
+                        .rank = 1,
+                        .shape = {needed},
+                        .stride = {1}};
+    bytes.memory.buffer = workspace->buffer;
+    for (size_t i = 0; i < num_operands; i++)
+        if (operands[i].tensor && qkvi_view_overlap(&bytes, operands[i].tensor))
+            return qkvi_fail(QKV_OVERLAP, "args.workspace shares memory with %s", operands[i].name);
+    return QKV_OK;
+}

@@ -9,17 +9,17 @@ struct attention_vector {
     struct qkvi_attention_problem problem;
     struct qkvi_kernel *kernel;
     struct qkvi_kernel *decode, *merge; /* NULL where no run can use them */
-    unsigned keys, vectors, width, block, max_dim;
+    unsigned keys, vectors, width, block, unroll, max_dim;
 };
 
 /* Register tiles by vector width: keys x vectors of queries. */
 static const struct tile {
     unsigned width, keys, vectors;
-} tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 4}};
+} tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
 
 enum {
     KEY_BLOCK = 64,
-    DECODE_ROWS = 8,        /* query rows of a group up to which dims along the lanes are faster */
+    DECODE_ROWS = 16,       /* query rows of a group up to which dims along the lanes are faster */
     DECODE_GROUPS = 32,     /* work-groups to split the keys for; no device's property, lest results depend on it */
     DECODE_LEAST_KEYS = 256 /* a part's, so that merging stays cheap */
 };
@@ -34,16 +34,24 @@ static unsigned dim_bucket(const struct qkvi_attention_problem *problem)
 }
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
-static void choose_tile(struct attention_vector *vector, unsigned width)
+static void choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt)
 {
     const char *tuned = getenv("QKV_ATTENTION_TILE");
+    const unsigned width = rt->limits.vector_width;
     unsigned keys, vectors;
     vector->width = width;
+    vector->unroll = 4;
     for (size_t i = 0; i < QKVI_COUNT(tiles); i++)
         if (tiles[i].width == width) {
             vector->keys = tiles[i].keys;
             vector->vectors = tiles[i].vectors;
         }
+    /* Rasterisers spread every vector over their own lanes: a large tile took a minute to compile. */
+    if (rt->info.kind == QKV_DEVICE_SOFTWARE_GPU) {
+        vector->keys = 2;
+        vector->vectors = 1;
+        vector->unroll = 1;
+    }
     if (tuned != NULL && sscanf(tuned, "%ux%u", &keys, &vectors) == 2 &&
         (keys == 2 || keys == 3 || keys == 4 || keys == 6) && vectors >= 1 && vectors <= 4) {
         vector->keys = keys;
@@ -100,9 +108,9 @@ static qkv_status create_kernels(struct attention_vector *vector, struct qkvi_pr
 {
     const struct qkvi_attention_problem *problem = &vector->problem;
     char options[128];
-    snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
-             vector->width, vector->keys, vector->vectors, vector->block, vector->max_dim, problem->mask,
-             problem->weights);
+    snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
+             vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
+             problem->mask, problem->weights);
     qkv_status status =
         qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
     if (status != QKV_OK || !can_decode(vector))
@@ -122,7 +130,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         return qkvi_fail_memory("an attention plan");
     vector->problem = problem->u.attention;
     vector->max_dim = dim_bucket(&vector->problem);
-    choose_tile(vector, programs->rt->limits.vector_width);
+    choose_tile(vector, programs->rt);
     const qkv_status status = create_kernels(vector, programs);
     if (status != QKV_OK) {
         destroy(vector);

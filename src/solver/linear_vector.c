@@ -5,7 +5,7 @@
 #include "solver/linear_pack.h"
 
 /* A register tile: rows of x by vectors of W, so that rows * vectors sums, the vectors and one broadcast value of x
- * fit the registers. The first row that matches the device's width is taken. */
+ * fit the registers. */
 struct tile {
     uint32_t width;
     uint32_t rows, vectors;
@@ -15,6 +15,9 @@ static const struct tile tiles[] = {
     {8, 4, 3},  /* 16 registers of 256 bits */
     {4, 8, 3},  /* 32 registers of 128 bits */
 };
+/* A graphics driver that draws on the CPU makes lanes of work-items and takes vectors apart, so a tile gains nothing
+ * there, and compiling a large one takes its compiler half a minute. */
+static const struct tile software_gpu_tile = {4, 4, 1};
 
 /* What cl/linear_vector.cl knows. */
 static const uint32_t known_rows[] = {1, 2, 4, 6, 8, 12, 16};
@@ -40,9 +43,10 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return true;
 }
 
+/* Work-groups of one work-item leave a GPU's lanes idle: the plain solver beats this one there. */
 static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
     (void)problem;
-    return limits->cpu ? 1 : 100;
+    return limits->cpu ? 1 : 2000;
 }
 
 /* QKV_LINEAR_TILE="ROWSxVECTORS" overrides the table. */
@@ -63,10 +67,13 @@ static qkv_status override_tile(struct tile *tile) {
                      text, MAX_VECTORS);
 }
 
-static qkv_status choose_tile(struct tile *out, uint32_t width) {
-    *out = tiles[QKVI_COUNT(tiles) - 1];
-    for (size_t i = QKVI_COUNT(tiles); i-- > 0;)
-        if (tiles[i].width == width) *out = tiles[i];
+static qkv_status choose_tile(struct tile *out, const struct qkvi_runtime *rt) {
+    if (rt->info.kind == QKV_DEVICE_SOFTWARE_GPU) {
+        *out = software_gpu_tile;
+        return override_tile(out);
+    }
+    for (size_t i = 0; i < QKVI_COUNT(tiles); i++)
+        if (tiles[i].width == rt->limits.vector_width) *out = tiles[i];
     return override_tile(out);
 }
 
@@ -78,8 +85,8 @@ static void destroy(void *state) {
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
     (void)problem;
-    struct tile tile;
-    qkv_status status = choose_tile(&tile, programs->rt->limits.vector_width);
+    struct tile tile = tiles[0];
+    qkv_status status = choose_tile(&tile, programs->rt);
     if (status) return status;
     struct state *s = calloc(1, sizeof *s);
     if (!s) return qkvi_fail_memory("a linear solver");
