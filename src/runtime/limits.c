@@ -69,8 +69,8 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
         .max_allocation = info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
         .compute_units = info->compute_units ? info->compute_units : 1,
         .vector_width = vector_width(info),
-        .cpu = info->kind == QKV_DEVICE_CPU || info->kind == QKV_DEVICE_SOFTWARE_GPU ||
-               info->kind == QKV_DEVICE_SIMULATOR,
+        /* A software GPU runs on a CPU too, but its compiler is a GPU's: explicit vectors gain nothing there. */
+        .cpu = info->kind == QKV_DEVICE_CPU || info->kind == QKV_DEVICE_SIMULATOR,
         .gpu = info->kind == QKV_DEVICE_GPU,
         .simulator = info->kind == QKV_DEVICE_SIMULATOR,
     };

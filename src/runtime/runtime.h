@@ -22,7 +22,7 @@ struct qkvi_limits {
     size_t max_allocation; /* bytes */
     uint32_t compute_units;
     uint32_t vector_width; /* float lanes for vector kernels: 4, 8 or 16 */
-    bool cpu;              /* runs on a CPU's cores, whatever the driver calls itself */
+    bool cpu;              /* a CPU with a CPU's compiler */
     bool gpu;
     bool simulator;
 };

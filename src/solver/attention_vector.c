@@ -37,20 +37,20 @@ static unsigned dim_bucket(const struct qkvi_attention_problem *problem)
 static void choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt)
 {
     const char *tuned = getenv("QKV_ATTENTION_TILE");
-    const unsigned width = rt->limits.vector_width;
+    const bool rasteriser = rt->info.kind == QKV_DEVICE_SOFTWARE_GPU;
+    const unsigned width = rasteriser ? 4 : rt->limits.vector_width;
     unsigned keys, vectors;
     vector->width = width;
-    vector->unroll = 4;
+    vector->unroll = rasteriser ? 1 : 4;
     for (size_t i = 0; i < QKVI_COUNT(tiles); i++)
         if (tiles[i].width == width) {
             vector->keys = tiles[i].keys;
             vector->vectors = tiles[i].vectors;
         }
     /* Rasterisers spread every vector over their own lanes: a large tile took a minute to compile. */
-    if (rt->info.kind == QKV_DEVICE_SOFTWARE_GPU) {
+    if (rasteriser) {
         vector->keys = 2;
         vector->vectors = 1;
-        vector->unroll = 1;
     }
     if (tuned != NULL && sscanf(tuned, "%ux%u", &keys, &vectors) == 2 &&
         (keys == 2 || keys == 3 || keys == 4 || keys == 6) && vectors >= 1 && vectors <= 4) {

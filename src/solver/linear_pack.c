@@ -49,8 +49,12 @@ static qkv_status enqueue(struct qkvi_kernel *kernel, struct qkvi_chain *chain, 
 qkv_status qkvi_linear_pack(struct qkvi_kernel *pack_kernel, struct qkvi_chain *chain,
                             const struct qkvi_linear_weights *w, size_t output, cl_mem weight, int64_t offset,
                             int64_t stride_k, int64_t stride_n) {
-    const struct packing p = {.from = weight, .to = w->packed, .offset = offset, .stride_k = stride_k,
-                              .stride_n = stride_n, .in_features = w->in_features};
+    const struct packing p = {.from = weight,
+                              .to = w->packed,
+                              .offset = offset,
+                              .stride_k = stride_k,
+                              .stride_n = stride_n,
+                              .in_features = w->in_features};
     return enqueue(pack_kernel, chain, w, output, &p);
 }
 
@@ -79,7 +83,8 @@ void qkvi_linear_args_fill(struct qkvi_linear_args *args, const struct qkvi_line
     args->rows = (cl_long)run->rows;
     args->in_features = (cl_long)w->in_features;
     *list++ = QKVI_ARG(args->x_view);
-    for (size_t i = 0; i < QKV_LINEAR_MAX_OUTPUTS; i++) *list++ = QKVI_ARG(args->views[i]);
+    for (size_t i = 0; i < QKV_LINEAR_MAX_OUTPUTS; i++)
+        *list++ = QKVI_ARG(args->views[i]);
     *list++ = QKVI_ARG(args->first_panel);
     *list++ = QKVI_ARG(args->out_features);
     *list++ = QKVI_ARG(args->rows);

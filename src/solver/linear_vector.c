@@ -62,9 +62,10 @@ static qkv_status override_tile(struct tile *tile) {
                 tile->vectors = vectors;
                 return QKV_OK;
             }
-    return qkvi_fail(QKV_INVALID_ARGUMENT,
-                     "QKV_LINEAR_TILE is \"%s\", not ROWSxVECTORS with 1, 2, 4, 6, 8, 12 or 16 rows and 1 to %d vectors",
-                     text, MAX_VECTORS);
+    return qkvi_fail(
+        QKV_INVALID_ARGUMENT,
+        "QKV_LINEAR_TILE is \"%s\", not ROWSxVECTORS with 1, 2, 4, 6, 8, 12 or 16 rows and 1 to %d vectors", text,
+        MAX_VECTORS);
 }
 
 static qkv_status choose_tile(struct tile *out, const struct qkvi_runtime *rt) {
@@ -96,8 +97,10 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u", (unsigned)tile.width, (unsigned)tile.rows,
              (unsigned)tile.vectors);
     status = qkvi_kernel_create(&s->kernel, programs, "linear_vector", options, "linear_vector");
-    if (status) free(s);
-    else *state = s;
+    if (status)
+        free(s);
+    else
+        *state = s;
     return status;
 }
 
