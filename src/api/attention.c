@@ -190,7 +190,7 @@ static struct qkvi_view4 optional_view(const qkv_tensor *t) {
     return t ? qkvi_operand_view4(t) : (struct qkvi_view4){0};
 }
 
-qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,
+qkv_status qkvi_attention_prepare(struct qkvi_attention_run *out, const qkv_attention *attention,
                                   const qkv_attention_args *args) {
     const struct qkvi_attention_problem *problem = &attention->plan.problem.u.attention;
     struct qkvi_operand slots[NUM_SLOTS];
@@ -202,7 +202,7 @@ qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_ch
     if (!status) status = read_scalars(&run, problem, args);
     if (!status) status = qkvi_workspace_check(attention->context, args->workspace, attention->plan.workspace);
     if (!status) status = qkvi_workspace_disjoint(args->workspace, attention->plan.workspace, slots, NUM_SLOTS);
-    if (status || run.batch == 0 || run.seq_q == 0) return status;
+    if (status) return status;
     run.q = qkvi_operand_view4(args->q);
     run.k = qkvi_operand_view4(args->k);
     run.v = qkvi_operand_view4(args->v);
@@ -214,19 +214,28 @@ qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_ch
         run.workspace = args->workspace->buffer;
         run.workspace_offset = args->workspace->offset;
     }
-    return attention->plan.solver->run(attention->plan.state, chain, &run);
+    *out = run;
+    return QKV_OK;
+}
+
+qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,
+                                  const struct qkvi_attention_run *run) {
+    if (run->batch == 0 || run->seq_q == 0) return QKV_OK;
+    return attention->plan.solver->run(attention->plan.state, chain, run);
 }
 
 qkv_status qkv_attention_run(const qkv_attention *attention, cl_command_queue queue, const qkv_attention_args *given,
                              cl_uint num_wait, const cl_event *wait_list, cl_event *event) {
     qkv_attention_args args;
+    struct qkvi_attention_run run;
     struct qkvi_chain chain;
     if (!attention) return qkvi_fail(QKV_INVALID_ARGUMENT, "attention is NULL");
     qkv_status status = qkvi_queue_check(&attention->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
+    if (!status) status = qkvi_attention_prepare(&run, attention, &args);
     if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
     if (status) return status;
-    return qkvi_chain_end(&chain, qkvi_attention_enqueue(attention, &chain, &args));
+    return qkvi_chain_end(&chain, qkvi_attention_enqueue(attention, &chain, &run));
 }
 
 /* ---- asking ---- */

@@ -211,12 +211,16 @@ static qkv_status place(struct intermediates *at, const qkv_layer *layer, const 
         /* side by side per token, as wo reads them in one row */
         [PART_HEADS] = {b, q, d->num_heads, d->value_dim},
     };
+    const size_t heads_shape[4] = {b, d->num_heads, q, d->value_dim};
+    static const char *const names[NUM_PARTS] = {"args.q", "args.k", "args.v", "args.heads"};
     static const size_t swap[] = {0, 2, 1, 3};
     qkv_status status = QKV_OK;
     for (int i = 0; !status && i < NUM_PARTS; i++) {
         if (i == PART_HEADS && !layer->out) {
             status = qkv_tensor_heads(&at->tensor[i], args->out, d->num_heads);
         } else if (given[i]) {
+            status = qkvi_operand_check(layer->context, given[i], names[i], false, QKVI_DTYPE(QKV_F32));
+            if (!status) status = qkvi_operand_shape(given[i], names[i], 4, i == PART_HEADS ? heads_shape : shapes[i]);
             at->tensor[i] = *given[i];
         } else {
             status = make_view(&at->tensor[i], layer, args->workspace, (enum part)i, shapes[i]);
@@ -282,26 +286,34 @@ static qkv_status check_overlap(const qkv_layer *layer, const qkv_layer_args *ar
     return qkvi_operands_disjoint(outputs, QKVI_COUNT(outputs), inputs, QKVI_COUNT(inputs));
 }
 
-static qkv_status project(const qkv_layer *layer, struct qkvi_chain *chain, const qkv_layer_args *args,
-                          const struct intermediates *at, qkv_workspace *scratch) {
-    qkv_linear_args in = QKV_LINEAR_ARGS_INIT, kv = QKV_LINEAR_ARGS_INIT;
+/* Every step validated before the first is enqueued: a wrong argument leaves all outputs untouched. */
+struct steps {
+    struct qkvi_linear_run in, kv, out;
+    struct qkvi_attention_run attention, heads;
+    bool both; /* without wo, out is the heads in another axis order; asking for both is rare: attention runs twice */
+};
+
+static qkv_status prepare_projections(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args,
+                                      const struct intermediates *at, qkv_workspace *scratch) {
+    qkv_linear_args in = QKV_LINEAR_ARGS_INIT, kv = QKV_LINEAR_ARGS_INIT, out = QKV_LINEAR_ARGS_INIT;
     in.x = args->x;
-    in.workspace = kv.workspace = scratch;
+    in.workspace = kv.workspace = out.workspace = scratch;
     in.outputs[0] = &at->tensor[PART_Q];
-    if (!layer->cross) {
-        in.outputs[1] = &at->tensor[PART_K];
-        in.outputs[2] = &at->tensor[PART_V];
-        return qkvi_linear_enqueue(layer->in, chain, &in);
-    }
+    qkv_linear_args *kv_args = layer->cross ? &kv : &in;
+    size_t first = layer->cross ? 0 : 1;
+    kv_args->outputs[first] = &at->tensor[PART_K];
+    kv_args->outputs[first + 1] = &at->tensor[PART_V];
     kv.x = args->kv ? args->kv : args->x;
-    kv.outputs[0] = &at->tensor[PART_K];
-    kv.outputs[1] = &at->tensor[PART_V];
-    qkv_status status = qkvi_linear_enqueue(layer->in, chain, &in);
-    return status ? status : qkvi_linear_enqueue(layer->kv, chain, &kv);
+    out.x = &at->tensor[PART_HEADS];
+    out.outputs[0] = args->out;
+    qkv_status status = qkvi_linear_prepare(&steps->in, layer->in, &in);
+    if (!status && layer->kv) status = qkvi_linear_prepare(&steps->kv, layer->kv, &kv);
+    if (!status && layer->out) status = qkvi_linear_prepare(&steps->out, layer->out, &out);
+    return status;
 }
 
-static qkv_status attend(const qkv_layer *layer, struct qkvi_chain *chain, const qkv_layer_args *args,
-                         const struct intermediates *at, qkv_workspace *scratch) {
+static qkv_status prepare_attention(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args,
+                                    const struct intermediates *at, qkv_workspace *scratch) {
     qkv_attention_args a = QKV_ATTENTION_ARGS_INIT;
     a.q = &at->tensor[PART_Q];
     a.k = &at->tensor[PART_K];
@@ -314,15 +326,15 @@ static qkv_status attend(const qkv_layer *layer, struct qkvi_chain *chain, const
     a.scale = args->scale;
     a.causal = args->causal;
     a.workspace = scratch;
-    qkv_status status = qkvi_attention_enqueue(layer->attention, chain, &a);
-    if (status || layer->out || !args->heads) return status;
-    /* Without wo, out is the heads in another axis order. Asking for both is rare: attention runs once more. */
+    qkv_status status = qkvi_attention_prepare(&steps->attention, layer->attention, &a);
+    steps->both = !layer->out && args->heads;
+    if (status || !steps->both) return status;
     a.out = args->heads;
     a.weights = a.scores = a.logsumexp = NULL;
-    return qkvi_attention_enqueue(layer->attention, chain, &a);
+    return qkvi_attention_prepare(&steps->heads, layer->attention, &a);
 }
 
-static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const qkv_layer_args *args) {
+static qkv_status prepare(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args) {
     struct intermediates at;
     qkv_status status = check_args(layer, args);
     if (!status) status = check_overlap(layer, args);
@@ -331,26 +343,31 @@ static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, cons
     qkv_workspace scratch = *args->workspace;
     scratch.offset += layer->scratch_offset;
     scratch.bytes -= layer->scratch_offset;
-    status = project(layer, chain, args, &at, &scratch);
-    if (!status) status = attend(layer, chain, args, &at, &scratch);
-    if (status || !layer->out) return status;
-    qkv_linear_args out = QKV_LINEAR_ARGS_INIT;
-    out.x = &at.tensor[PART_HEADS];
-    out.outputs[0] = args->out;
-    out.workspace = &scratch;
-    return qkvi_linear_enqueue(layer->out, chain, &out);
+    status = prepare_projections(steps, layer, args, &at, &scratch);
+    return status ? status : prepare_attention(steps, layer, args, &at, &scratch);
+}
+
+static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const struct steps *steps) {
+    qkv_status status = qkvi_linear_enqueue(layer->in, chain, &steps->in);
+    if (!status && layer->kv) status = qkvi_linear_enqueue(layer->kv, chain, &steps->kv);
+    if (!status) status = qkvi_attention_enqueue(layer->attention, chain, &steps->attention);
+    if (!status && steps->both) status = qkvi_attention_enqueue(layer->attention, chain, &steps->heads);
+    if (!status && layer->out) status = qkvi_linear_enqueue(layer->out, chain, &steps->out);
+    return status;
 }
 
 qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue, const qkv_layer_args *given, cl_uint num_wait,
                          const cl_event *wait_list, cl_event *event) {
     qkv_layer_args args;
+    struct steps steps = {.both = false};
     struct qkvi_chain chain;
     if (!layer) return qkvi_fail(QKV_INVALID_ARGUMENT, "layer is NULL");
     qkv_status status = qkvi_queue_check(&layer->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
+    if (!status) status = prepare(&steps, layer, &args);
     if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
     if (status) return status;
-    return qkvi_chain_end(&chain, enqueue(layer, &chain, &args));
+    return qkvi_chain_end(&chain, enqueue(layer, &chain, &steps));
 }
 
 /* ---- asking ---- */

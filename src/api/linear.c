@@ -138,7 +138,7 @@ static qkv_status check_batch_seq(const qkv_tensor *x, const qkv_tensor *y, cons
                      (size_t)y->shape[0], (size_t)y_seq, (size_t)x->shape[0], (size_t)x_seq);
 }
 
-static qkv_status read_args(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args) {
+qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args) {
     const struct qkvi_linear_weights *w = &linear->weights.packed;
     const unsigned f32 = QKVI_DTYPE(QKV_F32);
     struct qkvi_operand x = {args->x, "args.x"}, outputs[QKV_LINEAR_MAX_OUTPUTS];
@@ -166,23 +166,22 @@ static qkv_status read_args(struct qkvi_linear_run *run, const qkv_linear *linea
     return status;
 }
 
-qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const qkv_linear_args *args) {
-    struct qkvi_linear_run run = {0};
-    qkv_status status = read_args(&run, linear, args);
-    if (status || run.rows == 0) return status;
-    return linear->plan.solver->run(linear->plan.state, chain, &run);
+qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const struct qkvi_linear_run *run) {
+    return run->rows == 0 ? QKV_OK : linear->plan.solver->run(linear->plan.state, chain, run);
 }
 
 qkv_status qkv_linear_run(const qkv_linear *linear, cl_command_queue queue, const qkv_linear_args *given,
                           cl_uint num_wait, const cl_event *wait_list, cl_event *event) {
     qkv_linear_args args;
+    struct qkvi_linear_run run = {0};
     struct qkvi_chain chain;
     if (!linear) return qkvi_fail(QKV_INVALID_ARGUMENT, "linear is NULL");
     qkv_status status = qkvi_queue_check(&linear->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
+    if (!status) status = qkvi_linear_prepare(&run, linear, &args);
     if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
     if (status) return status;
-    return qkvi_chain_end(&chain, qkvi_linear_enqueue(linear, &chain, &args));
+    return qkvi_chain_end(&chain, qkvi_linear_enqueue(linear, &chain, &run));
 }
 
 /* ---- updating ---- */

@@ -22,6 +22,8 @@ qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl
     if ((num_wait == 0) != (wait_list == NULL))
         return qkvi_fail(QKV_INVALID_ARGUMENT, "wait_list is %s but num_wait is %u", wait_list ? "given" : "NULL",
                          num_wait);
+    for (cl_uint i = 0; i < num_wait; i++)
+        if (!wait_list[i]) return qkvi_fail(QKV_INVALID_ARGUMENT, "wait_list[%u] is NULL", i);
     cl_int error = clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
     if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetCommandQueueInfo"), "queue");
     *chain = (struct qkvi_chain){
