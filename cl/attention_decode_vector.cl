@@ -180,7 +180,7 @@ struct gathered {
     bool any;
 };
 
-/* Scores, weights and values of one block of n keys for one row. `visible`: the block's keys below it pass causality. */
+/* Scores, weights and values of one block of n keys for one row. The block's keys below `visible` pass causality. */
 static void add_block(struct gathered *row, vec *o, const vec *x, global const float *k, long k_stride,
                       global const float *v, long v_stride, int n, int visible, long8 shape, global const void *mask,
                       long mask_base, long mask_step)

@@ -179,7 +179,7 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
                                long8 out_view, long8 mask_view, long8 weights_view, long8 scores_view,
                                long8 lse_view, long8 shape, float scale)
 {
-    vec x[MAX_DIM * TQ], o[MAX_DIM * TQ], s[KB * TQ];
+    vec x[MAX_DIM * TQ], o[(MAX_DIM + TK) * TQ], s[KB * TQ];
     vec top[TQ], sum[TQ], alpha[TQ];
     ivec any[TQ];
     struct block b;

@@ -13,7 +13,12 @@ enum qkvi_attention_flags {
     QKVI_FLAG_PAIRED = 64
 };
 
-enum { QKVI_VIEW_OUT = 3, QKVI_VIEW_LSE = 7, QKVI_ATTENTION_VIEWS = 8, QKVI_ATTENTION_ARGS = 2 * QKVI_ATTENTION_VIEWS + 2 };
+enum {
+    QKVI_VIEW_OUT = 3,
+    QKVI_VIEW_LSE = 7,
+    QKVI_ATTENTION_VIEWS = 8,
+    QKVI_ATTENTION_ARGS = 2 * QKVI_ATTENTION_VIEWS + 2
+};
 
 /* Eight buffers, their eight views, the shape and the scale, in the kernels' order. `list` points into the struct:
  * do not copy it. Kernels that take more append to a list of their own. */
