@@ -5,10 +5,12 @@
  *   score[i,j] = scale * q[i,:].k[j,:] + mask[i,j]
  *
  * (Vaswani et al. 2017, eq. 1), over the keys j that neither the mask nor causality excludes. One work-item does
- * one query of one head: maximum and sum in one pass (Milakov and Gimelshein 2018), then the output in chunks of
- * CHUNK values, each with the scores computed again: no scratch memory, whatever the sizes.
+ * CHUNK values of one query of one head: maximum and sum in one pass (Milakov and Gimelshein 2018), then the output
+ * with the scores computed again: no scratch memory, whatever the sizes, and at most
+ * 3 * seq_kv * (head_dim / 16 + head_dim % 16 / 4 + head_dim % 4 + 1) + CHUNK iterations of loops, which some devices
+ * count (cl/probe_loops.cl); 2 instead of 3 without weights and scores.
  *
- * NDRange: batch * num_heads * seq_q, rounded up; any local size. `shape` and the views: see attention_args.clh.
+ * NDRange: (batch * num_heads * seq_q, rounded up; value_dim / CHUNK, rounded up), local size (any, 1). `shape` and the views: see attention_args.clh.
  */
 #include "common.clh"
 #include "attention_args.clh"
@@ -25,6 +27,15 @@ struct row {
     float scale;
 };
 
+/* Written out, not looped: iterations may be counted. */
+#define DOT_1                          \
+    {                                  \
+        dot = QKV_FMA(*a, *b, dot);    \
+        a += row->q_step;              \
+        b += row->k_step;              \
+    }
+#define DOT_4 {DOT_1 DOT_1 DOT_1 DOT_1}
+
 /* False where the key is excluded. */
 static bool row_score(float *out, const struct row *row, long j)
 {
@@ -33,8 +44,15 @@ static bool row_score(float *out, const struct row *row, long j)
         add = attention_mask(row->mask, row->flags, row->mask_base + j * row->mask_step);
     if (add == -INFINITY)
         return false;
-    for (int d = 0; d < row->head_dim; d++)
-        dot = QKV_FMA(row->q[d * row->q_step], row->k[j * row->k_row + d * row->k_step], dot);
+    global const float *a = row->q, *b = row->k + j * row->k_row;
+    int d = row->head_dim;
+    for (; d >= 16; d -= 16) {
+        DOT_4 DOT_4 DOT_4 DOT_4
+    }
+    for (; d >= 4; d -= 4)
+        DOT_4
+    for (; d > 0; d--)
+        DOT_1
     *out = row->scale * dot + add;
     return true;
 }
@@ -62,19 +80,21 @@ static bool row_sum(float *top, float *sum, const struct row *row)
 static void row_values(global float *out, long step, const struct row *row, float top, float inverse, int first,
                        int value_dim)
 {
-    float acc[CHUNK], s;
-    const int n = min(CHUNK, value_dim - first);
-    for (int d = 0; d < CHUNK; d++)
-        acc[d] = 0.0f;
-    for (long j = 0; j < row->visible; j++) {
-        if (!row_score(&s, row, j))
-            continue;
-        const float p = exp(s - top) * inverse;
-        for (int d = 0; d < n; d++)
-            acc[d] = QKV_FMA(p, row->v[j * row->v_row + (first + d) * row->v_step], acc[d]);
-    }
-    for (int d = 0; d < n; d++)
-        out[(first + d) * step] = acc[d];
+    const int last = min(CHUNK, value_dim - first) - 1;
+    global const float *v = row->v + first * row->v_step;
+    float16 acc = (float16)(0.0f);
+    float lane[CHUNK], s;
+#define VALUE(d) v[min(d, last) * row->v_step]
+    for (long j = 0; j < row->visible; j++, v += row->v_row)
+        if (row_score(&s, row, j)) {
+            const float16 value =
+                (float16)(VALUE(0), VALUE(1), VALUE(2), VALUE(3), VALUE(4), VALUE(5), VALUE(6), VALUE(7), VALUE(8),
+                          VALUE(9), VALUE(10), VALUE(11), VALUE(12), VALUE(13), VALUE(14), VALUE(15));
+            acc = QKV_FMA((float16)(exp(s - top) * inverse), value, acc);
+        }
+    vstore16(acc, 0, lane);
+    for (int d = 0; d <= last; d++)
+        out[(first + d) * step] = lane[d];
 }
 
 __kernel void attention_plain(global const float *q, global const float *k, global const float *v, global float *out,
@@ -109,9 +129,10 @@ __kernel void attention_plain(global const float *q, global const float *k, glob
     float top, sum, s;
     const bool any = row_sum(&top, &sum, &row);
     const float inverse = any ? 1.0f / sum : 0.0f;
-    for (int d = 0; d < SHAPE_VALUE_DIM(shape); d += CHUNK)
-        row_values(out + attention_row(out_view, batch, head, i, seq_q), out_view.s4, &row, top, inverse, d,
-                   SHAPE_VALUE_DIM(shape));
+    row_values(out + attention_row(out_view, batch, head, i, seq_q), out_view.s4, &row, top, inverse,
+               (int)get_global_id(1) * CHUNK, SHAPE_VALUE_DIM(shape));
+    if (get_global_id(1) > 0)
+        return;
     if (row.flags & FLAG_LSE)
         lse[attention_row(lse_view, batch, head, i, seq_q)] = any ? top + log(sum) : -INFINITY;
     if (!(row.flags & (FLAG_WEIGHTS | FLAG_SCORES)))

@@ -8,7 +8,7 @@
 /* The problem's solvers, best estimate first. */
 static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_programs *programs,
                               const struct qkvi_problem *problem, const char *forced) {
-    const struct qkvi_limits *limits = &programs->rt->limits;
+    const struct qkvi_limits *limits = &programs->limits;
     size_t count = 0;
     for (size_t i = 0; i < qkvi_num_solvers && count < MAX_CANDIDATES; i++) {
         const struct qkvi_solver *solver = qkvi_solvers[i];
@@ -54,7 +54,7 @@ static qkv_status describe(struct qkvi_plan *plan) {
 static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                              const struct qkvi_solver *solver) {
     struct qkvi_text why = {0};
-    if (!solver->applicable(problem, &programs->rt->limits, &why)) {
+    if (!solver->applicable(problem, &programs->limits, &why)) {
         qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
         qkvi_text_free(&why);
         return status;

@@ -8,6 +8,9 @@
 /* One work-item, a chain of dependent operations long enough to be timed over the noise of a launch. */
 #define PROBE_STEPS 20000
 #define PROBE_REPEATS 5
+/* More steps in all than the one limit known (65535, see cl/probe_loops.cl). */
+#define PROBE_OUTER 300
+#define PROBE_INNER 300
 
 static double now(void) {
     struct timespec t;
@@ -48,7 +51,7 @@ static qkv_status time_variant(double *seconds, struct qkvi_programs *programs, 
  * fma() is one instruction on one device and a software routine on another, and what drivers say of it is not
  * reliable. mad() may be split into two operations, which costs up to twice: so fma() unless it is slower than that.
  */
-static qkv_status measure(bool *fast, struct qkvi_programs *programs) {
+static qkv_status measure_fma(bool *fast, struct qkvi_programs *programs) {
     double with_fma = 0, with_mad = 0;
     cl_mem out;
     cl_int steps = programs->rt->limits.simulator ? 200 : PROBE_STEPS;
@@ -64,24 +67,72 @@ static qkv_status measure(bool *fast, struct qkvi_programs *programs) {
     return QKV_OK;
 }
 
-qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
-    (void)pthread_mutex_lock(&programs->lock);
-    bool known = programs->probed;
-    (void)pthread_mutex_unlock(&programs->lock);
-    if (known) return QKV_OK;
+static qkv_status run_loops(cl_uint *value, struct qkvi_programs *programs) {
+    const struct qkvi_runtime *rt = programs->rt;
+    const cl_int outer = PROBE_OUTER, inner = PROBE_INNER;
+    const size_t one = 1;
+    struct qkvi_kernel *kernel = NULL;
+    struct qkvi_chain chain;
+    cl_mem out = NULL;
+    qkv_status status = qkvi_buffer_create(&out, rt, sizeof *value, "loop probe");
+    if (!status) status = qkvi_kernel_create(&kernel, programs, "probe_loops", "", "probe_loops");
+    if (!status) status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+    if (!status) {
+        const struct qkvi_arg args[] = {QKVI_ARG(out), QKVI_ARG(outer), QKVI_ARG(inner)};
+        status = qkvi_chain_end(&chain, qkvi_kernel_run(kernel, &chain, args, 3, 1, &one, &one));
+    }
+    if (!status) status = qkvi_runtime_finish(rt);
+    if (!status) status = qkvi_buffer_read(rt, value, out, 0, sizeof *value);
+    qkvi_kernel_destroy(kernel);
+    qkvi_buffer_release(out);
+    return status;
+}
 
+/* SIZE_MAX where loops run to their end, else how many iterations a work-item may count on. */
+static qkv_status measure_loops(size_t *limit, struct qkvi_programs *programs) {
+    cl_uint value, x = 1;
+    size_t steps = 0;
+    *limit = SIZE_MAX;
+    if (programs->rt->limits.simulator) return QKV_OK;
+    qkv_status status = run_loops(&value, programs);
+    if (status) return status;
+    for (; steps < (size_t)PROBE_OUTER * PROBE_INNER && x != value; steps++) x = x * 1664525u + 1013904223u;
+    if (steps == (size_t)PROBE_OUTER * PROBE_INNER && x == value) return QKV_OK;
+    if (x != value)
+        return qkvi_fail(QKV_SELF_TEST_FAILED, "a loop of %d steps computes nonsense on %s", PROBE_OUTER * PROBE_INNER,
+                         programs->rt->info.name);
+    *limit = steps - steps / 8;
+    qkvi_log(&programs->rt->log, QKV_LOG_WARNING,
+             "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu", programs->rt->info.name, steps,
+             *limit);
+    return QKV_OK;
+}
+
+static bool is_probed(struct qkvi_programs *programs) {
+    (void)pthread_mutex_lock(&programs->lock);
+    bool probed = programs->probed;
+    (void)pthread_mutex_unlock(&programs->lock);
+    return probed;
+}
+
+qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
+    if (is_probed(programs)) return QKV_OK;
     const char *forced = getenv("QKV_FMA");
     bool fast = true;
+    size_t iterations;
+    qkv_status status = measure_loops(&iterations, programs);
+    if (status) return status;
     if (forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"))) {
         fast = !strcmp(forced, "fma");
     } else {
-        qkv_status status = measure(&fast, programs);
+        status = measure_fma(&fast, programs);
         if (status) return status;
     }
     /* Of two threads that measured at once the first one's answer holds for all builds. */
     (void)pthread_mutex_lock(&programs->lock);
     if (!programs->probed) {
         programs->probed = true;
+        programs->limits.max_iterations = iterations;
         (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2 -DQKV_USE_FMA=%d", fast);
     }
     (void)pthread_mutex_unlock(&programs->lock);

@@ -24,11 +24,12 @@ struct qkvi_programs {
     struct qkvi_ledger_entry *ledger;
     char base_options[128]; /* what every build gets: "-cl-std=CL1.2 -DQKV_FMA=..." */
     bool probed;
+    struct qkvi_limits limits; /* the runtime's, and what the probes found; complete after qkvi_programs_probe() */
 };
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt);
 void qkvi_programs_close(struct qkvi_programs *programs);
-/* Finds out whether fma() is fast and fixes base_options accordingly; called before each plan, measured once.
- * QKV_FMA=fma|mad in the environment skips the measurement. */
+/* Finds out whether fma() is fast, for base_options, and whether loops run to their end, for limits; called before each
+ * plan, measured once. QKV_FMA=fma|mad in the environment skips the first. */
 qkv_status qkvi_programs_probe(struct qkvi_programs *programs);
 
 /*

@@ -8,7 +8,7 @@
 static pthread_mutex_t build_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt) {
-    *programs = (struct qkvi_programs){.rt = rt};
+    *programs = (struct qkvi_programs){.rt = rt, .limits = rt->limits};
     if (pthread_mutex_init(&programs->lock, NULL) != 0) return qkvi_fail_memory("program cache");
     (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2");
     return QKV_OK;

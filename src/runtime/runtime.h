@@ -21,6 +21,7 @@ struct qkvi_limits {
     size_t local_memory;   /* bytes */
     size_t max_allocation; /* bytes */
     uint32_t compute_units;
+    size_t max_iterations; /* of all loops of one work-item together; SIZE_MAX on sound devices */
     uint32_t vector_width; /* float lanes for vector kernels: 4, 8 or 16 */
     bool cpu;              /* a CPU with a CPU's compiler */
     bool gpu;

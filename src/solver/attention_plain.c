@@ -3,6 +3,9 @@
 
 #include "solver/attention_args.h"
 
+/* Values one work-item computes; as in cl/attention_plain.cl. */
+#define CHUNK 16
+
 struct attention_plain {
     struct qkvi_attention_problem problem;
     struct qkvi_kernel *kernel;
@@ -11,10 +14,14 @@ struct attention_plain {
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why)
 {
-    (void)problem;
-    (void)limits;
-    (void)why;
-    return true;
+    /* The formula in the head of cl/attention_plain.cl. */
+    const struct qkvi_attention_problem *p = &problem->u.attention;
+    const size_t per_key = (p->weights ? 3 : 2) * (p->head_dim / 16 + p->head_dim % 16 / 4 + p->head_dim % 4 + 1);
+    const size_t most = (limits->max_iterations - CHUNK) / per_key;
+    if (p->max_seq_kv <= most)
+        return true;
+    qkvi_text_add(why, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys", p->max_seq_kv, most);
+    return false;
 }
 
 static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits)
@@ -71,10 +78,11 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
         rows > INT64_MAX)
         return qkvi_fail(QKV_OVERFLOW, "attention: batch * num_heads * seq_q is too large");
     const cl_long num_rows = (cl_long)rows;
-    const size_t global = qkvi_round_up(rows, plain->local_size);
+    const size_t global[2] = {qkvi_round_up(rows, plain->local_size), qkvi_div_up(plain->problem.value_dim, CHUNK)};
+    const size_t local[2] = {plain->local_size, 1};
     qkvi_attention_args_set(&args, &plain->problem, attention, 0);
     args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(num_rows);
-    return qkvi_kernel_run(plain->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 1, 1, &global, &plain->local_size);
+    return qkvi_kernel_run(plain->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 1, 2, global, local);
 }
 
 static void describe(const void *state, struct qkvi_text *text)

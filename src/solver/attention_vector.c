@@ -70,6 +70,20 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return true;
 }
 
+/*
+ * Iterations a key, at worst: products with every dim, values selected row by row, a mask gathered element by element;
+ * three times where weights and scores are written.
+ */
+static qkv_status check_iterations(const struct attention_vector *vector, size_t max_iterations)
+{
+    const struct qkvi_attention_problem *p = &vector->problem;
+    const size_t per_key = (p->head_dim + (2 * p->value_dim + 4 * vector->width) * vector->vectors) * (p->weights ? 3 : 1);
+    if (p->max_seq_kv <= max_iterations / per_key)
+        return QKV_OK;
+    return qkvi_fail(QKV_UNSUPPORTED, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys",
+                     p->max_seq_kv, max_iterations / per_key);
+}
+
 static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits)
 {
     (void)problem;
@@ -127,7 +141,9 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     vector->problem = problem->u.attention;
     vector->max_dim = dim_bucket(&vector->problem);
     choose_tile(vector, programs->rt);
-    const qkv_status status = create_kernels(vector, programs);
+    qkv_status status = check_iterations(vector, programs->limits.max_iterations);
+    if (status == QKV_OK)
+        status = create_kernels(vector, programs);
     if (status != QKV_OK) {
         destroy(vector);
         return status;

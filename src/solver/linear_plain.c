@@ -12,10 +12,12 @@ struct state {
 };
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    (void)problem;
-    (void)limits;
-    (void)why;
-    return true;
+    /* One iteration an element of x and one a run of its columns, see cl/linear_plain.cl. */
+    const size_t most = limits->max_iterations / 2;
+    if (problem->u.linear.in_features <= most) return true;
+    qkvi_text_add(why, "in_features is %zu; the device's loops are cut short beyond %zu", problem->u.linear.in_features,
+                  most);
+    return false;
 }
 
 static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {

@@ -21,6 +21,7 @@ static const struct tile software_gpu_tile = {4, 4, 1};
 
 /* What cl/linear_vector.cl knows. */
 static const uint32_t known_rows[] = {1, 2, 4, 6, 8, 12, 16};
+#define MAX_ROWS 16
 #define MAX_VECTORS 4
 
 /* Tiles one work-group runs down: enough to read its panel of W from memory once for many of them, fewer where cores
@@ -37,10 +38,13 @@ struct state {
 };
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    (void)problem;
-    (void)limits;
-    (void)why;
-    return true;
+    /* A work-item's tiles, each with a loop over k and, at worst, one over every element it writes. */
+    const size_t per_tile = limits->max_iterations / TILES_PER_GROUP, writes = MAX_ROWS * (MAX_VECTORS * 16 + 2);
+    const size_t most = per_tile > writes ? per_tile - writes : 0;
+    if (problem->u.linear.in_features <= most) return true;
+    qkvi_text_add(why, "in_features is %zu; the device's loops are cut short beyond %zu", problem->u.linear.in_features,
+                  most);
+    return false;
 }
 
 /* Work-groups of one work-item leave a GPU's lanes idle: the plain solver beats this one there. */
