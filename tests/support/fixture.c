@@ -1,0 +1,154 @@
+#include "support/fixture.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static qkv_context *shared_context;
+static size_t num_skips;
+static char note[512];
+
+qkv_context *test_context(void) {
+    if (!shared_context) {
+        TEST_OK(qkv_context_create(&shared_context, NULL, NULL));
+        const qkv_device_info *device = qkv_context_device(shared_context);
+        printf("device: %s (%s)\n", device->name, device->platform_name);
+    }
+    return shared_context;
+}
+
+cl_context test_cl_context(void) {
+    return qkv_context_cl_context(test_context());
+}
+
+cl_command_queue test_queue(void) {
+    return qkv_context_cl_queue(test_context());
+}
+
+bool test_is_simulator(void) {
+    return qkv_context_device(test_context())->kind == QKV_DEVICE_SIMULATOR;
+}
+
+int test_main(Suite *suite) {
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    qkv_context_destroy(shared_context);
+    shared_context = NULL;
+    printf("skips: %zu\n", num_skips);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+double test_scale(void) {
+    const char *text = getenv("QKV_TEST_SCALE");
+    double scale = text && *text ? strtod(text, NULL) : 1.0;
+    return scale > 0 && scale <= 100 ? scale : 1.0;
+}
+
+bool test_is_slow(void) {
+    return test_scale() < 0.5;
+}
+
+uint64_t test_seed(void) {
+    const char *text = getenv("QKV_TEST_SEED");
+    return text && *text ? strtoull(text, NULL, 0) : 1;
+}
+
+size_t test_cases(size_t n) {
+    double scaled = (double)n * test_scale();
+    return scaled < 1 ? 1 : (size_t)scaled;
+}
+
+size_t test_cap(size_t n) {
+    double scaled = (double)n * (test_scale() < 1 ? test_scale() : 1);
+    return scaled < 5 ? 5 : (size_t)scaled;
+}
+
+void *test_alloc(size_t n, size_t size) {
+    void *memory = calloc(n ? n : 1, size);
+    if (!memory) {
+        fprintf(stderr, "out of memory: %zu times %zu bytes\n", n, size);
+        exit(EXIT_FAILURE);
+    }
+    return memory;
+}
+
+void test_note(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    vsnprintf(note, sizeof note, format, list);
+    va_end(list);
+}
+
+const char *test_note_text(void) {
+    return note;
+}
+
+void test_skip(const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    printf("skip: ");
+    vprintf(format, list);
+    printf("\n");
+    va_end(list);
+    num_skips++;
+}
+
+void test_fail(const char *file, int line, const char *format, ...) {
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    ck_abort_msg("%s:%d: %s%s%s%s", file, line, text, note[0] ? " [" : "", note, note[0] ? "]" : "");
+    abort();
+}
+
+void test_expect_ok(qkv_status status, const char *call, const char *file, int line) {
+    if (status != QKV_OK) test_fail(file, line, "%s: %s: %s", call, qkv_status_name(status), qkv_error_message());
+    mark_point();
+}
+
+void test_expect_failure(qkv_status status, qkv_status expected, const char *word, const char *call, const char *file,
+                         int line) {
+    if (status != expected)
+        test_fail(file, line, "%s: got %s, expected %s; message: \"%s\"", call, qkv_status_name(status),
+                  qkv_status_name(expected), qkv_error_message());
+    if (word ? !test_has_word(qkv_error_message(), word) : qkv_error_message()[0] == '\0')
+        test_fail(file, line, "%s: %s, but its message does not name \"%s\": \"%s\"", call, qkv_status_name(status),
+                  word ? word : "", qkv_error_message());
+    mark_point();
+}
+
+void test_expect_cl(cl_int error, const char *call, const char *file, int line) {
+    if (error != CL_SUCCESS) test_fail(file, line, "%s: OpenCL error %d", call, (int)error);
+    mark_point();
+}
+
+static bool in_word(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+bool test_has_word(const char *text, const char *word) {
+    size_t length = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++)
+        if ((at == text || !in_word(at[-1])) && !in_word(at[length])) return true;
+    return false;
+}
+
+const char *test_solver(size_t index) {
+    static const char *const solvers[TEST_NUM_SOLVERS] = {NULL, "plain", "vector"};
+    return solvers[index];
+}
+
+bool test_solver_refused(qkv_status status, const char *solver) {
+    if (status != QKV_UNSUPPORTED || !solver) return false;
+    test_skip("solver %s: %s%s%s%s", solver, qkv_error_message(), note[0] ? " [" : "", note, note[0] ? "]" : "");
+    return true;
+}
