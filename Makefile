@@ -159,7 +159,7 @@ AGAIN = +@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS))
 CORES = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 EXPORTED = BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(SANITIZE)' QKV_TEST_MODEL='$(MODEL)'
 
-.PHONY: bootstrap model demo check run-check check-asan check-ubsan check-tsan bench
+.PHONY: bootstrap model demo check check-profiles run-check check-asan check-ubsan check-tsan bench
 bootstrap: ## installs the packages that are missing (Debian, Ubuntu) or says which they are
 	@test -n '$(NO_INSTALL)' || tools/bootstrap
 
@@ -176,6 +176,10 @@ check: bootstrap ## every test on every OpenCL implementation at hand; DEVICE=SE
 
 run-check: all tests
 	@$(EXPORTED) DEVICE='$(DEVICE)' tools/run-checks $(TEST_PROGRAMS) $(TEST_SCRIPTS) tools/check-structure
+
+check-profiles: bootstrap ## the tests with the device's limits lowered, one profile after the other
+	$(AGAIN) all tests
+	@$(EXPORTED) PROFILES='group-1 group-64 local-8k allocation-16m small apple-cpu' tools/run-checks $(TEST_PROGRAMS)
 
 # Sanitized builds go beside the plain one. The structure and the README need no second look.
 check-asan: ## the tests on one implementation under AddressSanitizer, leaks included

@@ -255,7 +255,7 @@ START_TEST(gemm_backends) {
     } cases[] = {{NULL, QKV_OK},
                  {"auto", QKV_OK},
                  {"native", QKV_OK},
-                 {"clblast", QKV_UNSUPPORTED},
+                 {"clblast", QKV_OK},
                  {"abacus", QKV_INVALID_ARGUMENT}};
     for (size_t n = 0; n < TEST_COUNT(cases); n++) {
         qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;

@@ -11,6 +11,13 @@ extern "C" {
 
 typedef struct qkv_context qkv_context;
 
+/*
+ * Told of every kernel a run enqueues, in order: its name, and its event, valid during the call (retain it to keep it).
+ * On a queue made with CL_QUEUE_PROFILING_ENABLE clGetEventProfilingInfo() gives each kernel's times once it is done.
+ * Called from the thread that runs, which may hold the kernel's lock: it must not call back into the library.
+ */
+typedef void (*qkv_kernel_function)(void *user, const char *kernel, cl_event event);
+
 typedef struct qkv_context_options {
     size_t struct_size;
     qkv_log_function log; /* NULL: silent */
@@ -23,12 +30,18 @@ typedef struct qkv_context_options {
      * variable QKV_SOLVER in the same form. Copied.
      */
     const char *solver;
-    /* GEMM backend: NULL, "auto" or "native" (this library's own kernels). Where NULL, the
-     * environment variable QKV_GEMM. "clblast" is QKV_UNSUPPORTED in this version. */
+    /*
+     * GEMM backend of linear layers: "native" (this library's own kernels), "clblast" (CLBlast's SGEMM, opened with
+     * dlopen at first use and tried against known answers; where it is absent or wrong, that is logged
+     * and native used), or "auto". auto takes native: it takes CLBlast only where that was measured to be
+     * faster, and nothing measures it yet. Where NULL, the environment variable QKV_GEMM, then "auto".
+     */
     const char *gemm;
+    qkv_kernel_function kernel; /* NULL: nobody is told */
+    void *kernel_user;
 } qkv_context_options;
 
-#define QKV_CONTEXT_OPTIONS_INIT {sizeof(qkv_context_options), NULL, NULL, NULL, NULL}
+#define QKV_CONTEXT_OPTIONS_INIT {sizeof(qkv_context_options), NULL, NULL, NULL, NULL, NULL, NULL}
 
 /*
  * A context on a device of the caller's choice.

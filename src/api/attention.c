@@ -233,7 +233,7 @@ qkv_status qkv_attention_run(const qkv_attention *attention, cl_command_queue qu
     qkv_status status = qkvi_queue_check(&attention->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
     if (!status) status = qkvi_attention_prepare(&run, attention, &args);
-    if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+    if (!status) status = qkvi_chain_begin(&chain, &attention->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
     return qkvi_chain_end(&chain, qkvi_attention_enqueue(attention, &chain, &run));
 }

@@ -15,28 +15,37 @@ void qkv_context_destroy(qkv_context *context) {
     free(context);
 }
 
-static qkv_status check_gemm(const char *given) {
+static qkv_status read_gemm(bool *clblast, const char *given) {
     const char *gemm = given && *given ? given : getenv("QKV_GEMM");
     const char *source = given && *given ? "options.gemm" : "environment variable QKV_GEMM";
-    if (!gemm || !*gemm || !strcmp(gemm, "auto") || !strcmp(gemm, "native")) return QKV_OK;
-    if (!strcmp(gemm, "clblast"))
-        return qkvi_fail(QKV_UNSUPPORTED, "%s is \"clblast\", which version %s does not have", source, QKV_VERSION_STRING);
+    *clblast = gemm && !strcmp(gemm, "clblast");
+    if (!gemm || !*gemm || *clblast || !strcmp(gemm, "auto") || !strcmp(gemm, "native")) return QKV_OK;
     return qkvi_fail(QKV_INVALID_ARGUMENT, "%s is \"%s\"; it must be auto, native or clblast", source, gemm);
 }
 
-static qkv_status read_options(struct qkvi_choice *choice, struct qkvi_log *log, const qkv_context_options *given) {
+struct settings {
+    struct qkvi_choice choice;
+    struct qkvi_log log;
+    struct qkvi_observer observer;
+};
+
+static qkv_status read_options(struct settings *out, const qkv_context_options *given) {
     qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
     qkv_status status = given ? qkvi_struct_read(&options, sizeof options, given, "options") : QKV_OK;
-    if (!status) status = check_gemm(options.gemm);
     if (status) return status;
-    *log = (struct qkvi_log){options.log, options.log_user};
     bool given_solver = options.solver && *options.solver;
-    return qkvi_choice_parse(choice, given_solver ? options.solver : getenv("QKV_SOLVER"),
-                             given_solver ? "options.solver" : "environment variable QKV_SOLVER");
+    status = qkvi_choice_parse(&out->choice, given_solver ? options.solver : getenv("QKV_SOLVER"),
+                               given_solver ? "options.solver" : "environment variable QKV_SOLVER");
+    if (!status) status = read_gemm(&out->choice.clblast, options.gemm);
+    out->log = (struct qkvi_log){options.log, options.log_user};
+    out->observer = (struct qkvi_observer){options.kernel, options.kernel_user};
+    return status;
 }
 
 /* The runtime is open; on failure it is closed. */
-static qkv_status finish(qkv_context **out, qkv_context *context) {
+static qkv_status finish(qkv_context **out, qkv_context *context, const struct settings *settings) {
+    context->choice = settings->choice;
+    context->rt.observer = settings->observer;
     qkv_status status = qkvi_programs_open(&context->programs, &context->rt);
     if (status) {
         qkvi_runtime_close(&context->rt);
@@ -62,43 +71,43 @@ static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, c
     if (!status) {
         char *name = qkvi_strdup(chosen->selector), *reason = qkvi_strdup(chosen->reason);
         free((void *)(uintptr_t)rt->info.selector);
-        rt->info.selector = name ? name : qkvi_strdup("");
+        rt->info.selector = name;
         rt->info.reason = reason;
         rt->info.is_auto = chosen->is_auto;
+        if (!name || !reason) {
+            qkvi_runtime_close(rt);
+            status = qkvi_fail_memory("context");
+        }
     }
     qkv_device_list_destroy(list);
     return status;
 }
 
 qkv_status qkv_context_create(qkv_context **out, const char *selector, const qkv_context_options *options) {
-    struct qkvi_choice choice;
-    struct qkvi_log log;
+    struct settings settings;
     if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
-    qkv_status status = read_options(&choice, &log, options);
+    qkv_status status = read_options(&settings, options);
     if (status) return status;
     qkv_context *context = calloc(1, sizeof *context);
     if (!context) return qkvi_fail_memory("context");
-    context->choice = choice;
-    status = open_selected(&context->rt, selector, &log);
-    if (!status) status = finish(out, context);
+    status = open_selected(&context->rt, selector, &settings.log);
+    if (!status) status = finish(out, context, &settings);
     if (status) free(context);
     return status;
 }
 
 qkv_status qkv_context_wrap(qkv_context **out, cl_context cl, cl_device_id device, cl_command_queue queue,
                             const qkv_context_options *options) {
-    struct qkvi_choice choice;
-    struct qkvi_log log;
+    struct settings settings;
     if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
     if (!cl) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
     if (!device) return qkvi_fail(QKV_INVALID_ARGUMENT, "device is NULL");
-    qkv_status status = read_options(&choice, &log, options);
+    qkv_status status = read_options(&settings, options);
     if (status) return status;
     qkv_context *context = calloc(1, sizeof *context);
     if (!context) return qkvi_fail_memory("context");
-    context->choice = choice;
-    status = qkvi_runtime_wrap(&context->rt, cl, device, queue, &log);
-    if (!status) status = finish(out, context);
+    status = qkvi_runtime_wrap(&context->rt, cl, device, queue, &settings.log);
+    if (!status) status = finish(out, context, &settings);
     if (status) free(context);
     return status;
 }

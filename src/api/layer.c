@@ -365,7 +365,7 @@ qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue, const q
     qkv_status status = qkvi_queue_check(&layer->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
     if (!status) status = prepare(&steps, layer, &args);
-    if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+    if (!status) status = qkvi_chain_begin(&chain, &layer->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
     return qkvi_chain_end(&chain, enqueue(layer, &chain, &steps));
 }

@@ -57,7 +57,7 @@ static qkv_status pack_host_output(const qkv_linear *linear, size_t index, const
     qkv_status status = QKV_OK;
     if (output->weight) status = qkvi_buffer_write(rt, weight, 0, output->weight, n * k * sizeof(float));
     if (!status && output->bias) status = qkvi_buffer_write(rt, bias, 0, output->bias, n * sizeof(float));
-    if (!status) status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
     if (status) return status;
     status = qkvi_weights_pack(&linear->weights, &chain, index, output->weight ? weight : NULL, 0, stride_k, stride_n);
     if (!status) status = qkvi_weights_pack_bias(&linear->weights, &chain, index, output->bias ? bias : NULL, 0, 1);
@@ -179,7 +179,7 @@ qkv_status qkv_linear_run(const qkv_linear *linear, cl_command_queue queue, cons
     qkv_status status = qkvi_queue_check(&linear->context->rt, queue);
     if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
     if (!status) status = qkvi_linear_prepare(&run, linear, &args);
-    if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+    if (!status) status = qkvi_chain_begin(&chain, &linear->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
     return qkvi_chain_end(&chain, qkvi_linear_enqueue(linear, &chain, &run));
 }
@@ -212,7 +212,7 @@ qkv_status qkv_linear_update(qkv_linear *linear, cl_command_queue queue, size_t 
         return qkvi_fail(QKV_INVALID_ARGUMENT, "output is %zu; the layer has %zu outputs", output,
                          linear->weights.packed.num_outputs);
     qkv_status status = qkvi_queue_check(&linear->context->rt, queue);
-    if (!status) status = qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+    if (!status) status = qkvi_chain_begin(&chain, &linear->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
     if (weight) status = update_weight(linear, &chain, output, weight);
     if (!status && bias) status = update_bias(linear, &chain, output, bias);

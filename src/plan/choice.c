@@ -43,7 +43,7 @@ static qkv_status parse_item(struct qkvi_choice *choice, const char *item, size_
 }
 
 qkv_status qkvi_choice_parse(struct qkvi_choice *out, const char *text, const char *source) {
-    struct qkvi_choice choice = {{{0}}};
+    struct qkvi_choice choice = {.clblast = false};
     while (text && *text) {
         size_t length = strcspn(text, ",");
         qkv_status status = parse_item(&choice, text, length, source);

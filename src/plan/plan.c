@@ -5,14 +5,24 @@
 
 #define MAX_CANDIDATES 16
 
+/* CLBlast is taken only where it was asked for: nothing says that it is faster here, and its first call compiles for
+ * seconds. */
+static bool is_candidate(const struct qkvi_solver *solver, const struct qkvi_problem *problem,
+                         const struct qkvi_choice *choice) {
+    const char *forced = choice->name[problem->operation];
+    if (solver->operation != problem->operation) return false;
+    if (*forced) return !strcmp(forced, solver->name);
+    return solver != &qkvi_linear_clblast || choice->clblast;
+}
+
 /* The problem's solvers, best estimate first. */
 static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_programs *programs,
-                              const struct qkvi_problem *problem, const char *forced) {
+                              const struct qkvi_problem *problem, const struct qkvi_choice *choice) {
     const struct qkvi_limits *limits = &programs->limits;
     size_t count = 0;
     for (size_t i = 0; i < qkvi_num_solvers && count < MAX_CANDIDATES; i++) {
         const struct qkvi_solver *solver = qkvi_solvers[i];
-        if (solver->operation != problem->operation || (*forced && strcmp(forced, solver->name))) continue;
+        if (!is_candidate(solver, problem, choice)) continue;
         size_t at = count++;
         while (at > 0 && out[at - 1]->estimate(problem, limits) > solver->estimate(problem, limits)) {
             out[at] = out[at - 1];
@@ -79,7 +89,7 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
     const struct qkvi_solver *candidates[MAX_CANDIDATES];
     qkv_status status = qkvi_programs_probe(programs);
     if (status) return status;
-    size_t count = list_candidates(candidates, programs, problem, name);
+    size_t count = list_candidates(candidates, programs, problem, forced);
     status = QKV_UNSUPPORTED;
     for (size_t i = 0; i < count; i++) {
         status = try_solver(out, programs, problem, candidates[i]);

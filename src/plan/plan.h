@@ -17,6 +17,7 @@ const char *qkvi_operation_name(enum qkvi_operation operation);
 #define QKVI_NUM_OPERATIONS 2
 struct qkvi_choice {
     char name[QKVI_NUM_OPERATIONS][16];
+    bool clblast; /* try CLBlast's GEMM first; where it fails our own */
 };
 /* `source` names where the text came from in messages, e.g. "options.solver". NULL and "" choose nothing. */
 qkv_status qkvi_choice_parse(struct qkvi_choice *out, const char *text, const char *source);

@@ -22,7 +22,7 @@ qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, cons
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,
                              const void *run) {
     struct qkvi_chain chain;
-    qkv_status status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+    qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
     if (!status) status = qkvi_chain_end(&chain, solver->run(state, &chain, run));
     /* A wrapped context's queue may be out of order: what reads the result comes after this. */
     return status ? status : qkvi_runtime_finish(rt);

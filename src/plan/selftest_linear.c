@@ -49,7 +49,7 @@ static void release(struct buffers *t) {
 
 static qkv_status pack(const struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_weights *weights) {
     struct qkvi_chain chain;
-    qkv_status status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+    qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
     if (status) return status;
     status = qkvi_weights_pack(weights, &chain, 0, t->dw0, 0, 1, K);
     if (!status) status = qkvi_weights_pack_bias(weights, &chain, 0, NULL, 0, 0);

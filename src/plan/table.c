@@ -4,6 +4,7 @@
 const struct qkvi_solver *const qkvi_solvers[] = {
     &qkvi_linear_vector,
     &qkvi_linear_plain,
+    &qkvi_linear_clblast,
     &qkvi_attention_vector,
     &qkvi_attention_plain,
 };

@@ -14,6 +14,7 @@ qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *pr
         return qkvi_fail_memory("kernel");
     }
     kernel->entry = entry;
+    kernel->name = name;
     status = qkvi_module_kernel(&kernel->kernel, entry->program, name);
     if (status) {
         qkvi_kernel_destroy(kernel);
@@ -35,7 +36,7 @@ void qkvi_kernel_destroy(struct qkvi_kernel *kernel) {
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
     (void)pthread_mutex_lock(&kernel->lock);
-    qkv_status status = qkvi_chain_launch(chain, kernel->kernel, args, num_args, dims, global, local);
+    qkv_status status = qkvi_chain_launch(chain, kernel->kernel, kernel->name, args, num_args, dims, global, local);
     (void)pthread_mutex_unlock(&kernel->lock);
     return status;
 }

@@ -27,7 +27,7 @@ static qkv_status time_kernel(double *seconds, const struct qkvi_runtime *rt, st
     for (int i = 0; i <= PROBE_REPEATS; i++) {
         struct qkvi_chain chain;
         double begin = now();
-        qkv_status status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+        qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
         if (!status) status = qkvi_chain_end(&chain, qkvi_kernel_run(kernel, &chain, args, 2, 1, &one, &one));
         if (!status) status = qkvi_runtime_finish(rt);
         if (status) return status;
@@ -76,7 +76,7 @@ static qkv_status run_loops(cl_uint *value, struct qkvi_programs *programs) {
     cl_mem out = NULL;
     qkv_status status = qkvi_buffer_create(&out, rt, sizeof *value, "loop probe");
     if (!status) status = qkvi_kernel_create(&kernel, programs, "probe_loops", "", "probe_loops");
-    if (!status) status = qkvi_chain_begin(&chain, rt->queue, 0, NULL, NULL);
+    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
     if (!status) {
         const struct qkvi_arg args[] = {QKVI_ARG(out), QKVI_ARG(outer), QKVI_ARG(inner)};
         status = qkvi_chain_end(&chain, qkvi_kernel_run(kernel, &chain, args, 3, 1, &one, &one));

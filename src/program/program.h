@@ -41,6 +41,7 @@ struct qkvi_kernel {
     cl_kernel kernel;
     pthread_mutex_t lock;
     struct qkvi_program_entry *entry;
+    const char *name; /* as given at creation: static text */
     size_t group_limit; /* CL_KERNEL_WORK_GROUP_SIZE */
     size_t local_bytes; /* CL_KERNEL_LOCAL_MEM_SIZE */
 };

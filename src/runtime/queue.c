@@ -16,7 +16,7 @@ qkv_status qkvi_queue_check(const struct qkvi_runtime *rt, cl_command_queue queu
     return QKV_OK;
 }
 
-qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl_uint num_wait,
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue, cl_uint num_wait,
                             const cl_event *wait_list, cl_event *event) {
     cl_command_queue_properties properties = 0;
     if ((num_wait == 0) != (wait_list == NULL))
@@ -27,6 +27,7 @@ qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl
     cl_int error = clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
     if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetCommandQueueInfo"), "queue");
     *chain = (struct qkvi_chain){
+        .observer = observer && observer->function ? observer : NULL,
         .queue = queue,
         .num_wait = num_wait,
         .wait_list = wait_list,
@@ -45,8 +46,19 @@ static qkv_status set_arguments(cl_kernel kernel, const struct qkvi_arg *args, s
     return QKV_OK;
 }
 
-qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const struct qkvi_arg *args, size_t num_args,
-                             cl_uint dims, const size_t *global, const size_t *local) {
+bool qkvi_chain_needs_event(const struct qkvi_chain *chain) {
+    return chain->event || !chain->in_order || chain->observer;
+}
+
+void qkvi_chain_add(struct qkvi_chain *chain, const char *name, cl_event event) {
+    if (chain->last) (void)clReleaseEvent(chain->last);
+    chain->last = event;
+    chain->num_commands++;
+    if (chain->observer) chain->observer->function(chain->observer->user, name, event);
+}
+
+qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const char *name, const struct qkvi_arg *args,
+                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
     for (cl_uint i = 0; i < dims; i++)
         if (global[i] == 0) return QKV_OK;
     qkv_status status = set_arguments(kernel, args, num_args);
@@ -55,14 +67,11 @@ qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const s
     bool first = chain->num_commands == 0;
     cl_uint num_wait = first ? chain->num_wait : chain->last ? 1 : 0;
     const cl_event *wait = num_wait == 0 ? NULL : first ? chain->wait_list : &chain->last;
-    bool need_event = chain->event || !chain->in_order;
     cl_event event = NULL;
     cl_int error = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, local, num_wait, wait,
-                                          need_event ? &event : NULL);
-    if (error != CL_SUCCESS) return qkvi_cl_fail(error, "clEnqueueNDRangeKernel");
-    if (chain->last) (void)clReleaseEvent(chain->last);
-    chain->last = event;
-    chain->num_commands++;
+                                          qkvi_chain_needs_event(chain) ? &event : NULL);
+    if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clEnqueueNDRangeKernel"), "kernel %s", name);
+    qkvi_chain_add(chain, name, event);
     return QKV_OK;
 }
 

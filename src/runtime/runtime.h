@@ -34,6 +34,12 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
 qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);
 void qkvi_device_info_free(qkv_device_info *info);
 
+/* Told of every kernel that a run enqueues; see qkv_context_options. */
+struct qkvi_observer {
+    qkv_kernel_function function; /* NULL: nobody listens */
+    void *user;
+};
+
 /* One device in one OpenCL context. Everything below the api works with this. */
 struct qkvi_runtime {
     cl_context context;
@@ -42,6 +48,7 @@ struct qkvi_runtime {
     struct qkvi_limits limits;
     qkv_device_info info;
     struct qkvi_log log;
+    struct qkvi_observer observer;
 };
 qkv_status qkvi_runtime_open(struct qkvi_runtime *rt, cl_device_id device, const struct qkvi_log *log);
 qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device,
@@ -68,11 +75,12 @@ qkv_status qkvi_queue_check(const struct qkvi_runtime *rt, cl_command_queue queu
  * A run's commands, one after the other. The wait list gates the first, each following one waits for the
  * one before, the caller's event covers the last. On an in-order queue no internal events are made.
  *
- *   qkvi_chain_begin(&chain, queue, num_wait, wait_list, event);
+ *   qkvi_chain_begin(&chain, observer, queue, num_wait, wait_list, event);    observer: NULL tells nobody
  *   status = solver->run(..., &chain, ...);           any number of qkvi_kernel_run()
  *   return qkvi_chain_end(&chain, status);            on failure waits for what was enqueued
  */
 struct qkvi_chain {
+    const struct qkvi_observer *observer; /* NULL: nobody listens */
     cl_command_queue queue;
     cl_uint num_wait;
     const cl_event *wait_list;
@@ -81,7 +89,7 @@ struct qkvi_chain {
     bool in_order;
     size_t num_commands;
 };
-qkv_status qkvi_chain_begin(struct qkvi_chain *chain, cl_command_queue queue, cl_uint num_wait,
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue, cl_uint num_wait,
                             const cl_event *wait_list, cl_event *event);
 /* An empty chain with an event or a wait list enqueues a marker, so that the event exists. */
 qkv_status qkvi_chain_end(struct qkvi_chain *chain, qkv_status status);
@@ -96,8 +104,25 @@ struct qkvi_arg {
 
 /* Sets all arguments and enqueues. Not thread-safe for one cl_kernel: see qkvi_kernel_run. A global size with a
  * 0 enqueues nothing. */
-qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const struct qkvi_arg *args, size_t num_args,
-                             cl_uint dims, const size_t *global, const size_t *local);
+qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const char *name, const struct qkvi_arg *args,
+                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local);
+/* What a chain enqueued with an event it was given: keeps the event, tells the observer. */
+void qkvi_chain_add(struct qkvi_chain *chain, const char *name, cl_event event);
+/* Does the next command need an event: for the caller, for the command after it, or for the observer? */
+bool qkvi_chain_needs_event(const struct qkvi_chain *chain);
+
+/* ---- clblast.c ---- */
+/* C = A B + beta C, all row-major; offsets and leading dimensions in elements. */
+struct qkvi_gemm {
+    size_t m, n, k;
+    cl_mem a, b, c;
+    size_t a_offset, a_ld, b_offset, b_ld, c_offset, c_ld;
+    float beta;
+};
+/* Opened with dlopen at the first call; false, and why, where it cannot be. */
+bool qkvi_clblast_available(struct qkvi_text *why);
+/* Only where it is available. One call in the process at a time. */
+qkv_status qkvi_chain_clblast(struct qkvi_chain *chain, const struct qkvi_gemm *gemm);
 
 /* Blocks until the queue's commands are done (rt->queue only: never the caller's). */
 qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt);

@@ -122,7 +122,7 @@ struct qkvi_solver {
     void (*describe)(const void *state, struct qkvi_text *text);
 };
 
-extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector;
+extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector, qkvi_linear_clblast;
 extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
 
 #endif
