@@ -43,8 +43,7 @@ static qkv_status decode_step(struct decoder *d, size_t t) {
     cl_uint num_wait = d->last ? 1 : 0;
     qkv_status status;
     IN_LIBRARY(status = decode_step_views(&at, &d->sequence, t));
-    if (status)
-        return status;
+    if (status) return status;
     linear.x = &at.x;
     linear.outputs[0] = &at.q;
     linear.outputs[1] = &at.k;
@@ -60,10 +59,8 @@ static qkv_status decode_step(struct decoder *d, size_t t) {
     if (!status)
         IN_LIBRARY(status = qkv_attention_run(model->attention, d->queue, &attention, projected ? 1 : 0,
                                               projected ? &projected : NULL, d->chained ? &attended : NULL));
-    if (projected)
-        clReleaseEvent(projected);
-    if (d->last)
-        clReleaseEvent(d->last);
+    if (projected) clReleaseEvent(projected);
+    if (d->last) clReleaseEvent(d->last);
     d->last = attended;
     return status;
 }
@@ -73,16 +70,14 @@ static void *decode(void *argument) {
     struct decoder *d = argument;
     for (size_t t = d->begin; !d->status && t < d->end; t++) {
         d->status = decode_step(d, t);
-        if (d->status)
-            snprintf(d->message, sizeof d->message, "step %zu: %s", t, qkv_error_message());
+        if (d->status) snprintf(d->message, sizeof d->message, "step %zu: %s", t, qkv_error_message());
     }
     clFlush(d->queue);
     return NULL;
 }
 
 static void expect_decoded(const struct decoder *d) {
-    if (d->status)
-        test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(d->status), d->message);
+    if (d->status) test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(d->status), d->message);
 }
 
 static void decoder_make(struct decoder *d, const struct decode_model *model, size_t number,
@@ -99,8 +94,7 @@ static void decoder_make(struct decoder *d, const struct decode_model *model, si
 static void decoder_free(struct decoder *d) {
     decode_sequence_free(&d->sequence);
     qkv_workspace_destroy(d->workspace);
-    if (d->last)
-        clReleaseEvent(d->last);
+    if (d->last) clReleaseEvent(d->last);
     clReleaseCommandQueue(d->queue);
 }
 
@@ -126,8 +120,7 @@ static void decode_all(struct decoder *decoders, size_t n, size_t steps) {
     check_only_enqueued(n * (steps - 1));
     interpose_check_balance(&before);
     for (size_t i = 0; i < n; i++) {
-        if (decoders[i].last)
-            TEST_CL(clWaitForEvents(1, &decoders[i].last));
+        if (decoders[i].last) TEST_CL(clWaitForEvents(1, &decoders[i].last));
         decode_sequence_check(&decoders[i].sequence, steps);
     }
 }
@@ -153,11 +146,9 @@ static size_t num_steps(void) {
 
 START_TEST(decode_in_order) {
     const struct decode_case cases[] = {
-        {48, 4, 4, 32, 32, num_steps(), NULL},
-        {64, 8, 2, 16, 48, num_steps(), NULL}, /* grouped heads */
-        {20, 6, 1, 10, 10, num_steps(), NULL}, /* nothing divides a vector */
-        {48, 4, 2, 32, 32, test_cap(60), "plain"},
-        {48, 4, 2, 32, 32, test_cap(200), "vector"},
+        {48, 4, 4, 32, 32, num_steps(), NULL},     {64, 8, 2, 16, 48, num_steps(), NULL}, /* grouped heads */
+        {20, 6, 1, 10, 10, num_steps(), NULL},                                            /* nothing divides a vector */
+        {48, 4, 2, 32, 32, test_cap(60), "plain"}, {48, 4, 2, 32, 32, test_cap(200), "vector"},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++)
         run_decoders(&cases[i], 1, 0);

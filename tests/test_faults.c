@@ -32,13 +32,13 @@ static int anything;
 #define UNTOUCHED ((void *)&anything)
 
 /* Takes over a new object, or NULL where the call failed. */
-#define TAKE(variable, status)                                                             \
-    do {                                                                                   \
-        if (status) {                                                                      \
-            if ((void *)(variable) != UNTOUCHED)                                           \
-                test_fail(__FILE__, __LINE__, "%s was changed by a failure", #variable);   \
-            (variable) = NULL;                                                             \
-        }                                                                                  \
+#define TAKE(variable, status)                                                                                         \
+    do {                                                                                                               \
+        if (status) {                                                                                                  \
+            if ((void *)(variable) != UNTOUCHED)                                                                       \
+                test_fail(__FILE__, __LINE__, "%s was changed by a failure", #variable);                               \
+            (variable) = NULL;                                                                                         \
+        }                                                                                                              \
     } while (0)
 
 /* ---- sequences; each can be played again on what the one before left in `stage` ---- */
@@ -51,8 +51,7 @@ static qkv_status play_host(struct stage *stage) {
         IN_LIBRARY(status = qkv_context_create(&stage->context, NULL, NULL));
         TAKE(stage->context, status);
     }
-    if (status)
-        return status;
+    if (status) return status;
     size_t count = job->c.batch * job->c.seq_q * job->c.out_dim;
     float *out = test_alloc(count, sizeof(float));
     qkv_layer_desc desc = layer_desc(&job->c, &job->data);
@@ -62,8 +61,7 @@ static qkv_status play_host(struct stage *stage) {
     args.x = job->data.x;
     args.causal = job->c.causal;
     IN_LIBRARY(status = qkv_host_layer(out, stage->context, &desc, &args));
-    if (!status)
-        TEST_CLOSE("out", out, job->reference.out, job->reference.dout, count);
+    if (!status) TEST_CLOSE("out", out, job->reference.out, job->reference.dout, count);
     free(out);
     return status;
 }
@@ -73,8 +71,8 @@ static qkv_status play_wrap(struct stage *stage) {
     qkv_status status = QKV_OK;
     if (!stage->context) {
         stage->context = UNTOUCHED;
-        IN_LIBRARY(status = qkv_context_wrap(&stage->context, test_cl_context(),
-                                             qkv_context_cl_device(test_context()), stage->queue, NULL));
+        IN_LIBRARY(status = qkv_context_wrap(&stage->context, test_cl_context(), qkv_context_cl_device(test_context()),
+                                             stage->queue, NULL));
         TAKE(stage->context, status);
     }
     for (int i = 0; i < 2 && !status; i++) {
@@ -95,8 +93,7 @@ static qkv_status run_layer(struct stage *stage, const qkv_layer *layer, qkv_wor
     test_memory_upload(&stage->job->out); /* so that an earlier result cannot pass for this one */
     IN_LIBRARY(status = qkv_layer_run(layer, stage->queue, &args, 0, NULL, &done));
     TAKE(done, status);
-    if (status)
-        return status;
+    if (status) return status;
     TEST_CL(clWaitForEvents(1, &done));
     TEST_CL(clReleaseEvent(done));
     job_check(stage->job);
@@ -117,8 +114,7 @@ static qkv_status play_layer(struct stage *stage) {
         IN_LIBRARY(status = qkv_workspace_create(&workspace, stage->context, qkv_layer_workspace_bytes(layer)));
         TAKE(workspace, status);
     }
-    if (!status)
-        status = run_layer(stage, layer, workspace);
+    if (!status) status = run_layer(stage, layer, workspace);
     IN_LIBRARY(qkv_workspace_destroy(workspace));
     IN_LIBRARY(qkv_layer_destroy(layer));
     return status;
@@ -142,8 +138,7 @@ static bool is_query(enum interposed_call call) {
 static void expect_told(enum interposed_call call, const struct fault_error *e, qkv_status status) {
     const char *message = qkv_error_message();
     TEST_TRUE(message[0] != '\0');
-    if (is_query(call))
-        return;
+    if (is_query(call)) return;
     if (call == CALL_ALLOCATION) {
         TEST_TRUE(status == QKV_OUT_OF_MEMORY);
         return;
@@ -169,10 +164,8 @@ static bool strike(const struct sweep *sweep, struct stage *stage, enum interpos
     interpose_fault(call, n, e->error);
     qkv_status status = sweep->play(stage);
     bool fired = interpose_disarm();
-    if (status && !fired)
-        test_fail(__FILE__, __LINE__, "failed for no reason: %s", qkv_error_message());
-    if (status)
-        expect_told(call, e, status);
+    if (status && !fired) test_fail(__FILE__, __LINE__, "failed for no reason: %s", qkv_error_message());
+    if (status) expect_told(call, e, status);
     if (fired) { /* a compiler's refusal is remembered; all else was that one time's */
         status = sweep->play(stage);
         if (status && !(call == CALL_clBuildProgram && status == QKV_BUILD_FAILED))
@@ -186,17 +179,15 @@ static bool strike(const struct sweep *sweep, struct stage *stage, enum interpos
     return fired;
 }
 
-/* Cold contexts cost a second each on some implementations: there, and where everything is slow, n grows in leaps. */
+/* Cold contexts take a second on some implementations: for them, and where everything is slow, n grows in leaps. */
 static void sweep_call(const struct sweep *sweep, struct stage *stage, enum interposed_call call) {
     bool sparse = !sweep->all || test_is_slow();
     size_t factor = !sparse ? 1 : test_is_slow() ? 8 : 2, turn = 0;
-    for (size_t n = 1;; n = factor * n + 1, turn++) {
+    for (size_t n = factor > 2 ? 1 + call % 4 : 1;; n = factor * n + 1, turn++) {
         bool fired = false;
         for (size_t i = 0; i < TEST_COUNT(errors); i++)
-            if (!sparse || i == turn % TEST_COUNT(errors))
-                fired = strike(sweep, stage, call, n, &errors[i]);
-        if (!fired)
-            return;
+            if (!sparse || i == (turn + call) % TEST_COUNT(errors)) fired = strike(sweep, stage, call, n, &errors[i]);
+        if (!fired || (!sweep->all && test_is_slow())) return;
     }
 }
 
@@ -235,8 +226,7 @@ static void stage_share(struct stage *stage) {
         desc.solver = test_solver(i);
         qkv_status status;
         IN_LIBRARY(status = qkv_layer_create(&layer, test_context(), &desc));
-        if (!test_solver_refused(status, desc.solver))
-            TEST_OK(status);
+        if (!test_solver_refused(status, desc.solver)) TEST_OK(status);
         IN_LIBRARY(qkv_layer_destroy(layer));
     }
     stage->context = test_context();
@@ -246,8 +236,7 @@ START_TEST(every_call) {
     struct job job;
     struct stage stage;
     stage_open(&stage, &job, 0);
-    if (sweeps[_i].shared)
-        stage_share(&stage);
+    if (sweeps[_i].shared) stage_share(&stage);
     for (size_t call = 0; call < NUM_CALLS; call++)
         sweep_call(&sweeps[_i], &stage, (enum interposed_call)call);
     stage_close(&stage);
@@ -262,8 +251,7 @@ START_TEST(every_allocation) {
         return;
     }
     stage_open(&stage, &job, 0);
-    if (sweeps[_i].shared)
-        stage_share(&stage);
+    if (sweeps[_i].shared) stage_share(&stage);
     sweep_call(&sweeps[_i], &stage, CALL_ALLOCATION);
     stage_close(&stage);
 }
@@ -337,17 +325,14 @@ static bool strike_run(struct stage *stage, const struct mode *mode, enum interp
     }
     qkv_status status = run_gated(stage, mode, &gate, &done);
     bool fired = interpose_disarm();
-    if (mode->event)
-        TAKE(done, status);
-    if (status && !fired)
-        test_fail(__FILE__, __LINE__, "failed for no reason: %s", qkv_error_message());
+    if (mode->event) TAKE(done, status);
+    if (status && !fired) test_fail(__FILE__, __LINE__, "failed for no reason: %s", qkv_error_message());
     if (fired && call != CALL_clReleaseEvent) {
         TEST_TRUE(status != QKV_OK);
         expect_told(call, e, status);
     }
     TEST_CL(clFinish(stage->queue));
-    if (mode->event && done)
-        TEST_CL(clReleaseEvent(done));
+    if (mode->event && done) TEST_CL(clReleaseEvent(done));
     interpose_check_balance(&before);
     TEST_OK(run_layer(stage, stage->job->layer, stage->job->args.workspace));
     return fired;
@@ -378,10 +363,9 @@ START_TEST(every_call_of_a_run) {
     stage_open(&stage, &job, mode->properties);
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
         bool fired = true;
-        for (size_t n = 1; fired; n++)
+        for (size_t n = 1; fired; n += i > 0 && test_is_slow() ? 7 : 1)
             for (size_t e = 0; e < TEST_COUNT(errors); e++)
-                if (i == 0 || e == n % TEST_COUNT(errors))
-                    fired = strike_run(&stage, mode, calls[i], n, &errors[e]);
+                if (i == 0 || e == n % TEST_COUNT(errors)) fired = strike_run(&stage, mode, calls[i], n, &errors[e]);
     }
     stage_close(&stage);
 }

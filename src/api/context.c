@@ -71,6 +71,7 @@ static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, c
     if (!status) {
         char *name = qkvi_strdup(chosen->selector), *reason = qkvi_strdup(chosen->reason);
         free((void *)(uintptr_t)rt->info.selector);
+        free((void *)(uintptr_t)rt->info.reason);
         rt->info.selector = name;
         rt->info.reason = reason;
         rt->info.is_auto = chosen->is_auto;

@@ -35,7 +35,8 @@ qkv_status qkv_workspace_wrap(qkv_workspace **out, qkv_context *context, cl_mem 
     if (!qkvi_add(&end, offset, bytes) || end > size)
         return qkvi_fail(QKV_OUT_OF_BOUNDS, "buffer has %zu bytes; offset %zu and %zu bytes reach past its end", size,
                          offset, bytes);
-    qkvi_buffer_retain(buffer);
+    status = qkvi_buffer_retain(buffer, "buffer");
+    if (status) return status;
     status = make(out, context, buffer, offset, bytes);
     if (status) qkvi_buffer_release(buffer);
     return status;

@@ -14,14 +14,18 @@ qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_
     return QKV_OK;
 }
 
+static void free_entry(struct qkvi_program_entry *entry) {
+    qkvi_module_release(entry->program);
+    free(entry->key);
+    free(entry->failure);
+    free(entry);
+}
+
 void qkvi_programs_close(struct qkvi_programs *programs) {
     struct qkvi_program_entry *next;
     for (struct qkvi_program_entry *entry = programs->first; entry; entry = next) {
         next = entry->next;
-        qkvi_module_release(entry->program);
-        free(entry->key);
-        free(entry->failure);
-        free(entry);
+        free_entry(entry);
     }
     struct qkvi_ledger_entry *follow;
     for (struct qkvi_ledger_entry *line = programs->ledger; line; line = follow) {
@@ -84,6 +88,7 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
         free(key);
         return qkvi_fail_memory("program cache");
     }
+    bool passing = false;
     (void)pthread_mutex_lock(&programs->lock);
     struct qkvi_program_entry *known = find(programs, key);
     if (known) {
@@ -93,15 +98,21 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
     } else {
         entry->key = key;
         build(entry, programs, stem, options, &message);
-        entry->next = programs->first;
-        programs->first = entry;
+        /* A driver that ran out of something may have it next time; only its refusal is for good. */
+        passing = entry->status && entry->status != QKV_BUILD_FAILED;
+        if (!passing) {
+            entry->next = programs->first;
+            programs->first = entry;
+        }
     }
     (void)pthread_mutex_unlock(&programs->lock);
     /* Only now, without a lock: a log function may take locks of the application's. */
     if (message.length)
         qkvi_log(&programs->rt->log, entry->status ? QKV_LOG_WARNING : QKV_LOG_DEBUG, "%s", qkvi_text_get(&message));
     qkvi_text_free(&message);
-    if (entry->status) return qkvi_fail(entry->status, "%s", entry->failure ? entry->failure : stem);
-    *out = entry;
-    return QKV_OK;
+    qkv_status status = entry->status;
+    if (status) (void)qkvi_fail(status, "%s", entry->failure ? entry->failure : stem);
+    else *out = entry;
+    if (passing) free_entry(entry);
+    return status;
 }

@@ -15,8 +15,9 @@ void qkvi_buffer_release(cl_mem buffer) {
     if (buffer) (void)clReleaseMemObject(buffer);
 }
 
-void qkvi_buffer_retain(cl_mem buffer) {
-    (void)clRetainMemObject(buffer);
+qkv_status qkvi_buffer_retain(cl_mem buffer, const char *name) {
+    cl_int error = clRetainMemObject(buffer);
+    return error == CL_SUCCESS ? QKV_OK : qkvi_fail_prefix(qkvi_cl_fail(error, "clRetainMemObject"), "%s", name);
 }
 
 qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,

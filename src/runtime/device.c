@@ -37,16 +37,22 @@ static qkv_device_kind kind_of(const qkv_device_info *info) {
     return QKV_DEVICE_ACCELERATOR;
 }
 
-static char *describe_unusable(const qkv_device_info *info) {
-    uint64_t available = qkvi_device_number(info->device_id, CL_DEVICE_AVAILABLE);
-    uint64_t compiler = qkvi_device_number(info->device_id, CL_DEVICE_COMPILER_AVAILABLE);
+/* Only a clear no counts: a driver that fails to answer may still work. */
+static bool says_no(cl_device_id device, cl_device_info name) {
+    cl_bool value = CL_TRUE;
+    return clGetDeviceInfo(device, name, sizeof value, &value, NULL) == CL_SUCCESS && value == CL_FALSE;
+}
+
+/* NULL where nothing speaks against the device. */
+static const char *why_unusable(const qkv_device_info *info) {
     unsigned major = 0, minor = 0;
-    if (!available) return qkvi_strdup("cannot be used: the driver says it is not available");
-    if (!compiler) return qkvi_strdup("cannot be used: the driver has no OpenCL C compiler");
+    if (says_no(info->device_id, CL_DEVICE_AVAILABLE)) return "cannot be used: the driver says it is not available";
+    if (says_no(info->device_id, CL_DEVICE_COMPILER_AVAILABLE))
+        return "cannot be used: the driver has no OpenCL C compiler";
     if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) == 2 && (major < 1 || (major == 1 && minor < 2)))
-        return qkvi_strdup("cannot be used: older than OpenCL 1.2");
-    if (!qkvi_device_number(info->device_id, CL_DEVICE_ENDIAN_LITTLE))
-        return qkvi_strdup("cannot be used: big-endian devices were never tried");
+        return "cannot be used: older than OpenCL 1.2";
+    if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE))
+        return "cannot be used: big-endian devices were never tried";
     return NULL;
 }
 
@@ -79,8 +85,13 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
     info.local_memory = qkvi_device_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
     info.max_work_group_size = qkvi_device_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info.native_float_width = (uint32_t)qkvi_device_number(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
-    info.reason = describe_unusable(&info);
-    info.usable = info.reason == NULL;
+    const char *why = why_unusable(&info);
+    info.usable = why == NULL;
+    info.reason = qkvi_strdup(why ? why : "");
+    if (!info.reason) {
+        qkvi_device_info_free(&info);
+        return qkvi_fail_memory("device list");
+    }
     *out = info;
     return QKV_OK;
 }

@@ -66,7 +66,9 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
     *limits = (struct qkvi_limits){
         .max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1,
         .local_memory = (size_t)info->local_memory,
-        .max_allocation = info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
+        /* 0: the driver did not say; then clCreateBuffer decides. */
+        .max_allocation = info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX
+                                                                                       : (size_t)info->max_allocation,
         .max_iterations = SIZE_MAX,
         .compute_units = info->compute_units ? info->compute_units : 1,
         .vector_width = vector_width(info),

@@ -78,12 +78,11 @@ qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const c
 /* The caller was promised that nothing is left running; on an in-order queue without events a marker stands for all. */
 static void wait_for_enqueued(struct qkvi_chain *chain) {
     cl_event last = chain->last;
-    if (!last && clEnqueueMarkerWithWaitList(chain->queue, 0, NULL, &last) != CL_SUCCESS) {
-        (void)clFinish(chain->queue);
-        return;
-    }
-    (void)clWaitForEvents(1, &last);
-    (void)clReleaseEvent(last);
+    cl_int error = last ? CL_SUCCESS : clEnqueueMarkerWithWaitList(chain->queue, 0, NULL, &last);
+    if (error == CL_SUCCESS) error = clWaitForEvents(1, &last);
+    /* An event that says its command failed was waited for; anything else leaves only the whole queue to wait for. */
+    if (error != CL_SUCCESS && error != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) (void)clFinish(chain->queue);
+    if (last) (void)clReleaseEvent(last);
     chain->last = NULL;
 }
 

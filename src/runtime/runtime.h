@@ -59,7 +59,7 @@ void qkvi_runtime_close(struct qkvi_runtime *rt);
 /* At least 1 byte is allocated; larger than max_allocation is QKV_OUT_OF_DEVICE_MEMORY, `what` names it. */
 qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what);
 void qkvi_buffer_release(cl_mem buffer); /* NULL is allowed */
-void qkvi_buffer_retain(cl_mem buffer);
+qkv_status qkvi_buffer_retain(cl_mem buffer, const char *name);
 /* Blocking, on rt->queue. */
 qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,
                              size_t bytes);

@@ -51,6 +51,7 @@ qkv_status qkvi_list_judge(struct qkv_device_list *list) {
             qkvi_text_free(&text);
             return qkvi_fail_memory("device list");
         }
+        free((void *)(uintptr_t)info->reason);
         info->reason = text.data;
     }
     return QKV_OK;

@@ -55,8 +55,7 @@ void decode_model_make(struct decode_model *model, const struct decode_case *c, 
         model->bias[i] = test_random_floats(&random, features[i], 0.5f);
     }
     qkv_status status = make_linear(model, context, features);
-    if (test_solver_refused(status, c->solver))
-        return;
+    if (test_solver_refused(status, c->solver)) return;
     TEST_OK(status);
     status = make_attention(model, context);
     if (test_solver_refused(status, c->solver)) {
@@ -133,26 +132,19 @@ void decode_sequence_free(struct decode_sequence *s) {
 
 qkv_status decode_step_views(struct decode_step *step, const struct decode_sequence *s, size_t t) {
     qkv_status status = qkv_tensor_slice(&step->x, &s->x_all, 1, t, 1);
-    if (!status)
-        status = qkv_tensor_slice(&step->q, &s->q_all, 2, t, 1);
-    if (!status)
-        status = qkv_tensor_slice(&step->k, &s->k_all, 2, t, 1);
-    if (!status)
-        status = qkv_tensor_slice(&step->v, &s->v_all, 2, t, 1);
-    if (!status)
-        status = qkv_tensor_slice(&step->keys, &s->k_all, 2, 0, t + 1);
-    if (!status)
-        status = qkv_tensor_slice(&step->values, &s->v_all, 2, 0, t + 1);
+    if (!status) status = qkv_tensor_slice(&step->q, &s->q_all, 2, t, 1);
+    if (!status) status = qkv_tensor_slice(&step->k, &s->k_all, 2, t, 1);
+    if (!status) status = qkv_tensor_slice(&step->v, &s->v_all, 2, t, 1);
+    if (!status) status = qkv_tensor_slice(&step->keys, &s->k_all, 2, 0, t + 1);
+    if (!status) status = qkv_tensor_slice(&step->values, &s->v_all, 2, 0, t + 1);
     return status ? status : qkv_tensor_slice(&step->out, &s->out_all, 2, t, 1);
 }
 
 /* Around every power of two, and the ends: where blocks of keys begin and end. */
 static bool sampled(size_t keys, size_t steps) {
-    if (keys <= 3 || keys + 1 >= steps)
-        return true;
+    if (keys <= 3 || keys + 1 >= steps) return true;
     for (size_t p = 4; p <= keys + 1; p *= 2)
-        if (keys + 1 >= p && keys <= p + 1)
-            return true;
+        if (keys + 1 >= p && keys <= p + 1) return true;
     return keys % 577 == 0;
 }
 
@@ -202,9 +194,20 @@ static void check_step(const struct decode_sequence *s, const struct projected *
         rows_of(p->error[2], kv, steps, c->value_dim, 0, n),
     };
     struct ref_attention a = {
-        .batch = 1, .num_heads = c->num_heads, .num_kv_heads = kv, .seq_q = 1, .seq_kv = n,
-        .head_dim = c->head_dim, .value_dim = c->value_dim, .q = parts[0], .dq = parts[1], .k = parts[2],
-        .dk = parts[3], .v = parts[4], .dv = parts[5], .causal = QKV_CAUSAL_LAST,
+        .batch = 1,
+        .num_heads = c->num_heads,
+        .num_kv_heads = kv,
+        .seq_q = 1,
+        .seq_kv = n,
+        .head_dim = c->head_dim,
+        .value_dim = c->value_dim,
+        .q = parts[0],
+        .dq = parts[1],
+        .k = parts[2],
+        .dk = parts[3],
+        .v = parts[4],
+        .dv = parts[5],
+        .causal = QKV_CAUSAL_LAST,
     };
     ref_attention_run(&a);
     float *row = test_alloc(c->num_heads * c->value_dim, sizeof(float));
@@ -226,8 +229,7 @@ void decode_sequence_check(struct decode_sequence *s, size_t steps_done) {
     test_memory_get(s->cache.result, &s->out_all, out);
     struct projected p = project(s);
     for (size_t t = 0; t < steps_done; t++)
-        if (sampled(t + 1, steps_done))
-            check_step(s, &p, out, t);
+        if (sampled(t + 1, steps_done)) check_step(s, &p, out, t);
     for (size_t i = 0; i < 3; i++) {
         free(p.value[i]);
         free(p.error[i]);

@@ -22,21 +22,25 @@
 
 #include "support/fixture.h"
 
-#define INTERPOSED_CALLS(X)                                                                                        \
-    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext)               \
-    X(clRetainContext) X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue) X(clRetainCommandQueue)     \
-    X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer) X(clRetainMemObject) X(clReleaseMemObject) \
-    X(clGetMemObjectInfo) X(clCreateProgramWithSource) X(clBuildProgram) X(clRetainProgram) X(clReleaseProgram)    \
-    X(clGetProgramBuildInfo) X(clGetProgramInfo) X(clCreateKernel) X(clRetainKernel) X(clReleaseKernel)            \
-    X(clSetKernelArg) X(clGetKernelWorkGroupInfo) X(clCreateUserEvent) X(clEnqueueNDRangeKernel)                   \
-    X(clEnqueueMarkerWithWaitList) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueFillBuffer) X(clEnqueueCopyBuffer)                   \
-    X(clRetainEvent) X(clReleaseEvent) X(clGetEventInfo) X(clWaitForEvents) X(clFlush) X(clFinish)
+/* clang-format off */
+#define INTERPOSED_CALLS(X)                                                                                           \
+    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext)                  \
+    X(clRetainContext) X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue)                                \
+    X(clRetainCommandQueue) X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer)                       \
+    X(clRetainMemObject) X(clReleaseMemObject) X(clGetMemObjectInfo) X(clCreateProgramWithSource)                     \
+    X(clBuildProgram) X(clRetainProgram) X(clReleaseProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)             \
+    X(clCreateKernel) X(clRetainKernel) X(clReleaseKernel) X(clSetKernelArg) X(clGetKernelWorkGroupInfo)              \
+    X(clCreateUserEvent) X(clEnqueueNDRangeKernel) X(clEnqueueMarkerWithWaitList)                                     \
+    X(clEnqueueBarrierWithWaitList) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueFillBuffer)             \
+    X(clEnqueueCopyBuffer) X(clRetainEvent) X(clReleaseEvent) X(clGetEventInfo) X(clWaitForEvents)                    \
+    X(clFlush) X(clFinish)
+/* clang-format on */
 
 enum interposed_call {
 #define INTERPOSED_ENUM(name) CALL_##name,
     INTERPOSED_CALLS(INTERPOSED_ENUM)
 #undef INTERPOSED_ENUM
-    NUM_CALLS,
+        NUM_CALLS,
     CALL_ALLOCATION = NUM_CALLS, /* malloc, calloc, realloc */
     NUM_COUNTS
 };
@@ -48,9 +52,17 @@ static const char *const interposed_names[NUM_COUNTS] = {
         "malloc",
 };
 
-enum interposed_object { OBJECT_CONTEXT, OBJECT_QUEUE, OBJECT_MEM, OBJECT_PROGRAM, OBJECT_KERNEL, OBJECT_EVENT,
-                         OBJECT_ALLOCATION, NUM_OBJECTS };
-static const char *const interposed_objects[NUM_OBJECTS] = {"context", "queue",  "mem",       "program",
+enum interposed_object {
+    OBJECT_CONTEXT,
+    OBJECT_QUEUE,
+    OBJECT_MEM,
+    OBJECT_PROGRAM,
+    OBJECT_KERNEL,
+    OBJECT_EVENT,
+    OBJECT_ALLOCATION,
+    NUM_OBJECTS
+};
+static const char *const interposed_objects[NUM_OBJECTS] = {"context", "queue", "mem",       "program",
                                                             "kernel",  "event", "allocation"};
 
 /* Calls made inside IN_LIBRARY, since interpose_reset_counts(). */
@@ -60,11 +72,11 @@ static atomic_long interposed_live[NUM_OBJECTS];
 static _Thread_local int interposed_depth;
 
 /* Runs a statement that calls the library. */
-#define IN_LIBRARY(statement)  \
-    do {                       \
-        interposed_depth++;    \
-        statement;             \
-        interposed_depth--;    \
+#define IN_LIBRARY(statement)                                                                                          \
+    do {                                                                                                               \
+        interposed_depth++;                                                                                            \
+        statement;                                                                                                     \
+        interposed_depth--;                                                                                            \
     } while (0)
 
 /* The nth call of one kind fails; every one from there on where `forever`. Nothing fails while nth is 0. */
@@ -87,20 +99,16 @@ static size_t interposed_num_events;
 static bool interposed_hesitates;
 
 static cl_int interposed_enter(enum interposed_call call) {
-    if (interposed_hesitates)
-        sched_yield();
-    if (interposed_depth == 0)
-        return CL_SUCCESS;
+    if (interposed_hesitates) sched_yield();
+    if (interposed_depth == 0) return CL_SUCCESS;
     atomic_fetch_add_explicit(&interposed_counts[call], 1, memory_order_relaxed);
     if (interposed_second_fault.nth && interposed_second_fault.call == call) {
         interposed_second_fault.fired = true;
         return interposed_second_fault.error;
     }
-    if (interposed_fault.nth == 0 || interposed_fault.call != call)
-        return CL_SUCCESS;
+    if (interposed_fault.nth == 0 || interposed_fault.call != call) return CL_SUCCESS;
     size_t seen = ++interposed_fault.seen;
-    if (seen != interposed_fault.nth && !(interposed_fault.forever && seen > interposed_fault.nth))
-        return CL_SUCCESS;
+    if (seen != interposed_fault.nth && !(interposed_fault.forever && seen > interposed_fault.nth)) return CL_SUCCESS;
     interposed_fault.fired = true;
     return interposed_fault.error;
 }
@@ -162,8 +170,7 @@ static inline bool interposed_complete(cl_event event) {
     cl_int state = CL_QUEUED;
     for (int i = 0; state != CL_COMPLETE && i < (late ? 100 : 1); i++) {
         const struct timespec moment = {0, 1000000};
-        if (i > 0)
-            (void)nanosleep(&moment, NULL);
+        if (i > 0) (void)nanosleep(&moment, NULL);
         TEST_CL(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL));
     }
     return state == CL_COMPLETE;

@@ -11,8 +11,7 @@ static cl_int(CL_API_CALL *volatile interposed_anchor)(cl_event, cl_profiling_in
 static void *interposed_symbol(enum interposed_call call) {
     static void *_Atomic symbols[NUM_CALLS];
     void *symbol = atomic_load(&symbols[call]);
-    if (symbol)
-        return symbol;
+    if (symbol) return symbol;
     symbol = dlsym(RTLD_NEXT, interposed_names[call]);
     if (!symbol || !interposed_anchor) {
         fprintf(stderr, "the OpenCL library has no %s\n", interposed_names[call]);
@@ -23,54 +22,49 @@ static void *interposed_symbol(enum interposed_call call) {
 }
 
 /* ISO C has no cast from an object pointer to a function pointer. */
-#define INTERPOSED_REAL(type, name, params)                  \
-    type(CL_API_CALL *real) params;                          \
-    void *real_symbol = interposed_symbol(CALL_##name);      \
+#define INTERPOSED_REAL(type, name, params)                                                                            \
+    type(CL_API_CALL *real) params;                                                                                    \
+    void *real_symbol = interposed_symbol(CALL_##name);                                                                \
     memcpy(&real, &real_symbol, sizeof real)
 
-#define INTERPOSE_STATUS(name, params, args)           \
-    cl_int CL_API_CALL name params {                   \
-        INTERPOSED_REAL(cl_int, name, params);         \
-        cl_int injected = interposed_enter(CALL_##name); \
-        return injected ? injected : real args;        \
+#define INTERPOSE_STATUS(name, params, args)                                                                           \
+    cl_int CL_API_CALL name params {                                                                                   \
+        INTERPOSED_REAL(cl_int, name, params);                                                                         \
+        cl_int injected = interposed_enter(CALL_##name);                                                               \
+        return injected ? injected : real args;                                                                        \
     }
 
-#define INTERPOSE_CREATE(type, object, name, params, args) \
-    type CL_API_CALL name params {                         \
-        INTERPOSED_REAL(type, name, params);               \
-        cl_int injected = interposed_enter(CALL_##name);   \
-        if (injected) {                                    \
-            if (error)                                     \
-                *error = injected;                         \
-            return NULL;                                   \
-        }                                                  \
-        type made = real args;                             \
-        if (made)                                          \
-            interposed_live[object]++;                     \
-        return made;                                       \
+#define INTERPOSE_CREATE(type, object, name, params, args)                                                             \
+    type CL_API_CALL name params {                                                                                     \
+        INTERPOSED_REAL(type, name, params);                                                                           \
+        cl_int injected = interposed_enter(CALL_##name);                                                               \
+        if (injected) {                                                                                                \
+            if (error) *error = injected;                                                                              \
+            return NULL;                                                                                               \
+        }                                                                                                              \
+        type made = real args;                                                                                         \
+        if (made) interposed_live[object]++;                                                                           \
+        return made;                                                                                                   \
     }
 
-#define INTERPOSE_RETAIN(name, type, object)             \
-    cl_int CL_API_CALL name(type it) {                   \
-        INTERPOSED_REAL(cl_int, name, (type));           \
-        cl_int injected = interposed_enter(CALL_##name); \
-        if (injected)                                    \
-            return injected;                             \
-        cl_int status = real(it);                        \
-        if (status == CL_SUCCESS)                        \
-            interposed_live[object]++;                   \
-        return status;                                   \
+#define INTERPOSE_RETAIN(name, type, object)                                                                           \
+    cl_int CL_API_CALL name(type it) {                                                                                 \
+        INTERPOSED_REAL(cl_int, name, (type));                                                                         \
+        cl_int injected = interposed_enter(CALL_##name);                                                               \
+        if (injected) return injected;                                                                                 \
+        cl_int status = real(it);                                                                                      \
+        if (status == CL_SUCCESS) interposed_live[object]++;                                                           \
+        return status;                                                                                                 \
     }
 
 /* A release that reports a failure has released all the same: nobody could try it again. */
-#define INTERPOSE_RELEASE(name, type, object)            \
-    cl_int CL_API_CALL name(type it) {                   \
-        INTERPOSED_REAL(cl_int, name, (type));           \
-        cl_int injected = interposed_enter(CALL_##name); \
-        cl_int status = real(it);                        \
-        if (status == CL_SUCCESS)                        \
-            interposed_live[object]--;                   \
-        return injected ? injected : status;             \
+#define INTERPOSE_RELEASE(name, type, object)                                                                          \
+    cl_int CL_API_CALL name(type it) {                                                                                 \
+        INTERPOSED_REAL(cl_int, name, (type));                                                                         \
+        cl_int injected = interposed_enter(CALL_##name);                                                               \
+        cl_int status = real(it);                                                                                      \
+        if (status == CL_SUCCESS) interposed_live[object]--;                                                           \
+        return injected ? injected : status;                                                                           \
     }
 
 static void interposed_track(cl_event event, bool callers) {
@@ -85,18 +79,16 @@ static void interposed_track(cl_event event, bool callers) {
     interposed_events[interposed_num_events++] = event;
 }
 
-#define INTERPOSE_ENQUEUE(name, params, args)                          \
-    cl_int CL_API_CALL name params {                                   \
-        INTERPOSED_REAL(cl_int, name, params);                         \
-        cl_int injected = interposed_enter(CALL_##name);               \
-        cl_event own = NULL;                                           \
-        cl_event *slot = event ? event : interposed_tracking ? &own : NULL; \
-        cl_int status = injected ? injected : real args;               \
-        if (status == CL_SUCCESS && event)                             \
-            interposed_live[OBJECT_EVENT]++;                           \
-        if (status == CL_SUCCESS && interposed_tracking)               \
-            interposed_track(*slot, event != NULL);                    \
-        return status;                                                 \
+#define INTERPOSE_ENQUEUE(name, params, args)                                                                          \
+    cl_int CL_API_CALL name params {                                                                                   \
+        INTERPOSED_REAL(cl_int, name, params);                                                                         \
+        cl_int injected = interposed_enter(CALL_##name);                                                               \
+        cl_event own = NULL;                                                                                           \
+        cl_event *slot = event ? event : interposed_tracking ? &own : NULL;                                            \
+        cl_int status = injected ? injected : real args;                                                               \
+        if (status == CL_SUCCESS && event) interposed_live[OBJECT_EVENT]++;                                            \
+        if (status == CL_SUCCESS && interposed_tracking) interposed_track(*slot, event != NULL);                       \
+        return status;                                                                                                 \
     }
 
 INTERPOSE_STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id *ids, cl_uint *count), (n, ids, count))
@@ -121,7 +113,8 @@ INTERPOSE_STATUS(clGetProgramBuildInfo,
                  (cl_program it, cl_device_id device, cl_program_build_info what, size_t n, void *value, size_t *size),
                  (it, device, what, n, value, size))
 INTERPOSE_STATUS(clGetKernelWorkGroupInfo,
-                 (cl_kernel it, cl_device_id device, cl_kernel_work_group_info what, size_t n, void *value, size_t *size),
+                 (cl_kernel it, cl_device_id device, cl_kernel_work_group_info what, size_t n, void *value,
+                  size_t *size),
                  (it, device, what, n, value, size))
 INTERPOSE_STATUS(clBuildProgram,
                  (cl_program it, cl_uint n, const cl_device_id *devices, const char *options,
@@ -168,6 +161,8 @@ INTERPOSE_ENQUEUE(clEnqueueNDRangeKernel,
                   (queue, kernel, dims, offset, global, local, n, wait, slot))
 INTERPOSE_ENQUEUE(clEnqueueMarkerWithWaitList,
                   (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event), (queue, n, wait, slot))
+INTERPOSE_ENQUEUE(clEnqueueBarrierWithWaitList,
+                  (cl_command_queue queue, cl_uint n, const cl_event *wait, cl_event *event), (queue, n, wait, slot))
 INTERPOSE_ENQUEUE(clEnqueueReadBuffer,
                   (cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t size, void *host,
                    cl_uint n, const cl_event *wait, cl_event *event),
@@ -201,10 +196,8 @@ static bool interposed_ours(const void *caller) {
 
 /* True: the allocation is to fail. */
 static bool interposed_allocate(const void *caller, bool grows) {
-    if (!interposed_ours(caller))
-        return false;
-    if (interposed_enter(CALL_ALLOCATION))
-        return true;
+    if (!interposed_ours(caller)) return false;
+    if (interposed_enter(CALL_ALLOCATION)) return true;
     interposed_live[OBJECT_ALLOCATION] += grows;
     return false;
 }
@@ -222,8 +215,7 @@ void *realloc(void *it, size_t size) {
 }
 
 void free(void *it) {
-    if (it && interposed_ours(__builtin_return_address(0)))
-        interposed_live[OBJECT_ALLOCATION]--;
+    if (it && interposed_ours(__builtin_return_address(0))) interposed_live[OBJECT_ALLOCATION]--;
     __libc_free(it);
 }
 #else
