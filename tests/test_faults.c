@@ -182,8 +182,8 @@ static bool strike(const struct sweep *sweep, struct stage *stage, enum interpos
 /* Cold contexts take a second on some implementations: for them, and where everything is slow, n grows in leaps. */
 static void sweep_call(const struct sweep *sweep, struct stage *stage, enum interposed_call call) {
     bool sparse = !sweep->all || test_is_slow();
-    size_t factor = !sparse ? 1 : test_is_slow() ? 8 : 2, turn = 0;
-    for (size_t n = factor > 2 ? 1 + call % 4 : 1;; n = factor * n + 1, turn++) {
+    size_t factor = !sparse ? 1 : test_is_slow() ? 8 : 3, turn = 0;
+    for (size_t n = factor == 8 ? 1 + call % 4 : 1;; n = factor * n + 1, turn++) {
         bool fired = false;
         for (size_t i = 0; i < TEST_COUNT(errors); i++)
             if (!sparse || i == (turn + call) % TEST_COUNT(errors)) fired = strike(sweep, stage, call, n, &errors[i]);

@@ -89,6 +89,7 @@ static void check_versions(const struct callee *c, qkv_status (*call)(const stru
         v->struct_size = tiny;
         TEST_FAILS(QKV_INVALID_ARGUMENT, name, call(c, v));
     }
+    v->struct_size = size;
 }
 
 #define CUT(type, field) offsetof(type, field)

@@ -48,7 +48,7 @@ typedef struct qkv_device_info {
     uint32_t native_float_width; /* lanes of the device's own float vectors, 0 if it says nothing */
     int usable;                 /* 1: the library can work on it */
     int is_auto;                /* 1: the one "auto" takes */
-    const char *reason;         /* why it is the one, is not, or cannot be used */
+    const char *reason;         /* why it is the one, is not, or cannot be used; "" for a wrapped context */
     cl_platform_id platform_id;
     cl_device_id device_id;
 } qkv_device_info;
