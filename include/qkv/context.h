@@ -24,7 +24,7 @@ typedef struct qkv_context_options {
     void *log_user;
     /*
      * Solvers to use, for tests and for working round a driver: NULL or "" for the best
-     * one; "plain", "vector" for every operation; or per operation,
+     * one; "plain", "vector" (CPUs) or "tile" (GPUs) for every operation; or per operation,
      * "linear=vector,attention=plain". A forced solver that cannot do a
      * problem is QKV_UNSUPPORTED when the plan is created. Where NULL, the environment
      * variable QKV_SOLVER in the same form. Copied.

@@ -124,5 +124,6 @@ struct qkvi_solver {
 
 extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector, qkvi_linear_clblast;
 extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
+extern const struct qkvi_solver qkvi_linear_tile, qkvi_attention_tile;
 
 #endif

@@ -143,7 +143,7 @@ bool test_has_word(const char *text, const char *word) {
 }
 
 const char *test_solver(size_t index) {
-    static const char *const solvers[TEST_NUM_SOLVERS] = {NULL, "plain", "vector"};
+    static const char *const solvers[TEST_NUM_SOLVERS] = {NULL, "plain", "vector", "tile"};
     return solvers[index];
 }
 

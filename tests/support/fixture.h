@@ -61,7 +61,7 @@ void test_expect_cl(cl_int error, const char *call, const char *file, int line);
 bool test_has_word(const char *text, const char *word);
 
 /* NULL (the library's own choice) and each solver's name. */
-#define TEST_NUM_SOLVERS 3
+#define TEST_NUM_SOLVERS 4
 const char *test_solver(size_t index);
 /* For a forced solver that answered QKV_UNSUPPORTED: a counted skip with its reason, and true. */
 bool test_solver_refused(qkv_status status, const char *solver);
