@@ -25,7 +25,8 @@
  *   - The library never prints, never exits, starts no threads, and enqueues
  *     only on the queue it is given (or, in qkv/host.h, on the context's own).
  *   - Functions named qkv_*_run only enqueue: they allocate nothing, build
- *     nothing and do not wait. Their event, or the queue, says when they are done.
+ *     nothing, do not wait and do not flush. Their event, or the queue, says when they
+ *     are done; who waits elsewhere than on that queue calls clFlush() first.
  *   - Functions on different objects may be called from different threads. An
  *     object may be used by several threads at once unless its text says no;
  *     destroying it while another call uses it is an error of the caller's.

@@ -47,7 +47,7 @@ typedef struct qkv_attention_desc {
     size_t max_seq_q;
     size_t max_seq_kv;
     uint64_t features;    /* QKV_ATTENTION_* bits */
-    const char *solver;   /* force one by name; NULL: the context's choice */
+    const char *solver;   /* as in qkv_context_options; NULL, and what it does not name: the context's choice */
 } qkv_attention_desc;
 
 #define QKV_ATTENTION_DESC_INIT {sizeof(qkv_attention_desc), 0, 0, 0, 0, 0, 0, 0, 0, NULL}
@@ -58,7 +58,7 @@ typedef struct qkv_attention qkv_attention;
 
 /*
  * Errors: QKV_INVALID_ARGUMENT, QKV_OVERFLOW, QKV_UNSUPPORTED, QKV_OUT_OF_MEMORY,
- * QKV_OUT_OF_DEVICE_MEMORY, QKV_BUILD_FAILED, QKV_SELF_TEST_FAILED, QKV_OPENCL_ERROR.
+ * QKV_OUT_OF_DEVICE_MEMORY, QKV_BUILD_FAILED, QKV_SELF_TEST_FAILED, QKV_DEVICE_LOST, QKV_OPENCL_ERROR.
  */
 QKV_API qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context,
                                         const qkv_attention_desc *desc);
@@ -93,7 +93,8 @@ typedef struct qkv_attention_args {
 /*
  * Enqueues one attention. Results do not depend on the number of threads. Memory grows with seq, not
  * with seq * seq, unless weights or scores are asked for.
- * out may not share elements with any other argument; inputs may share with each other.
+ * No output (out, weights, scores, logsumexp) may share elements with another argument or the workspace; inputs may share
+ * with each other.
  * Queue, wait list, event and errors: as qkv_linear_run(); QKV_INVALID_SHAPE also when a size exceeds
  * the plan's limit.
  */

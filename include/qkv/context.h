@@ -32,8 +32,8 @@ typedef struct qkv_context_options {
     const char *solver;
     /*
      * GEMM backend of linear layers: "native" (this library's own kernels), "clblast" (CLBlast's SGEMM, opened with
-     * dlopen at first use and tried against known answers; where it is absent or wrong, that is logged
-     * and native used), or "auto". auto takes native: it takes CLBlast only where that was measured to be
+     * dlopen at first use and tried against known answers; where it is absent or wrong, that is logged and native used;
+     * its runs may allocate, and the order and error of its sums are its own), or "auto". auto takes native: it takes CLBlast only where that was measured to be
      * faster, and nothing measures it yet. Where NULL, the environment variable QKV_GEMM, then "auto".
      */
     const char *gemm;
@@ -50,7 +50,7 @@ typedef struct qkv_context_options {
  * Ownership: qkv_context_destroy(). Plans, linear layers and workspaces keep what they need of it
  * alive, so the order of destruction is free.
  * Errors: QKV_INVALID_ARGUMENT, QKV_NO_DEVICE, QKV_AMBIGUOUS_DEVICE, QKV_UNSUPPORTED,
- * QKV_OUT_OF_MEMORY, QKV_OPENCL_ERROR.
+ * QKV_OUT_OF_MEMORY, QKV_OUT_OF_DEVICE_MEMORY, QKV_DEVICE_LOST, QKV_OPENCL_ERROR.
  */
 QKV_API qkv_status qkv_context_create(qkv_context **out, const char *selector,
                                       const qkv_context_options *options);
@@ -59,8 +59,8 @@ QKV_API qkv_status qkv_context_create(qkv_context **out, const char *selector,
  * A context around OpenCL objects the caller made. They are retained, and released again by
  * qkv_context_destroy().
  * context: may hold several devices. device: one of them.
- * queue: a queue of that context and device, in order or not, used by the host functions and for
- * preparing weights; NULL makes one (in order).
+ * queue: a queue of that context and device, in order or not. Creating plans and layers and the host functions use it
+ * and wait for it to be empty, so it must not be held up by an event that only the same thread sets; NULL makes one.
  * Errors: as above, and QKV_WRONG_CONTEXT if device or queue do not belong to context.
  */
 QKV_API qkv_status qkv_context_wrap(qkv_context **out, cl_context context, cl_device_id device,
@@ -74,8 +74,8 @@ QKV_API cl_context qkv_context_cl_context(const qkv_context *context);
 QKV_API cl_device_id qkv_context_cl_device(const qkv_context *context);
 QKV_API cl_command_queue qkv_context_cl_queue(const qkv_context *context);
 
-/* What is known of the device, texts included; lives as long as the context. `selector` is "" for a
- * wrapped context. */
+/* What is known of the device, texts included; lives as long as the context. `selector` and `reason`
+ * are "" and is_auto is 0 for a wrapped context. */
 QKV_API const qkv_device_info *qkv_context_device(const qkv_context *context);
 
 /*
@@ -90,7 +90,7 @@ typedef struct qkv_workspace qkv_workspace;
 QKV_API qkv_status qkv_workspace_create(qkv_workspace **out, qkv_context *context, size_t bytes);
 
 /* Uses `bytes` of the caller's buffer from byte `offset`, a multiple of 256. The buffer is retained.
- * Errors: QKV_INVALID_ARGUMENT, QKV_OUT_OF_BOUNDS, QKV_WRONG_CONTEXT. */
+ * Errors: QKV_INVALID_ARGUMENT, QKV_OUT_OF_BOUNDS, QKV_WRONG_CONTEXT, QKV_OUT_OF_MEMORY. */
 QKV_API qkv_status qkv_workspace_wrap(qkv_workspace **out, qkv_context *context, cl_mem buffer,
                                       size_t offset, size_t bytes);
 

@@ -82,7 +82,8 @@ typedef struct qkv_layer_args {
     {sizeof(qkv_layer_args), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0.0f, \
      QKV_CAUSAL_OFF, NULL}
 
-/* Enqueues the whole layer. Queue, wait list, event and errors: as qkv_linear_run(). */
+/* Enqueues the whole layer, after checking all of it. No output may share elements with another argument or the workspace.
+ * Queue, wait list, event and errors: as qkv_linear_run(). */
 QKV_API qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue,
                                  const qkv_layer_args *args, cl_uint num_wait,
                                  const cl_event *wait_list, cl_event *event);

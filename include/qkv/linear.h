@@ -35,7 +35,7 @@ typedef struct qkv_linear_desc {
     size_t num_outputs;        /* 1 to QKV_LINEAR_MAX_OUTPUTS */
     const qkv_linear_output *outputs;
     size_t max_rows;           /* the most rows (batch * seq) of one run; 0: no limit */
-    const char *solver;        /* force one by name; NULL: the context's choice */
+    const char *solver;        /* as in qkv_context_options; NULL, and what it does not name: the context's choice */
 } qkv_linear_desc;
 
 #define QKV_LINEAR_DESC_INIT \
@@ -51,7 +51,7 @@ typedef struct qkv_linear qkv_linear;
 /*
  * Prepares a layer; returns when it is ready to run. The host's weights may be freed on return.
  * Errors: QKV_INVALID_ARGUMENT, QKV_OVERFLOW, QKV_UNSUPPORTED, QKV_OUT_OF_MEMORY,
- * QKV_OUT_OF_DEVICE_MEMORY, QKV_BUILD_FAILED, QKV_SELF_TEST_FAILED, QKV_OPENCL_ERROR.
+ * QKV_OUT_OF_DEVICE_MEMORY, QKV_BUILD_FAILED, QKV_SELF_TEST_FAILED, QKV_DEVICE_LOST, QKV_OPENCL_ERROR.
  */
 QKV_API qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context,
                                      const qkv_linear_desc *desc);
@@ -81,6 +81,7 @@ typedef struct qkv_linear_args {
  * Enqueues outputs[i] = x W_i + b_i. Each element is one fp32 sum over in_features, in an order that
  * depends neither on the number of rows nor on the number of threads; the error against exact
  * arithmetic is at most (in_features + 2) * 2^-24 * (sum |x w| + |b|), to first order.
+ * No output may share elements with another argument; they may lie interleaved in one cl_mem.
  * queue: any queue of the context and device, in order or not.
  * event: NULL, or receives an event (the caller releases it) that completes when every output is written.
  * Errors: QKV_INVALID_ARGUMENT, QKV_INVALID_SHAPE, QKV_INVALID_DTYPE, QKV_OUT_OF_BOUNDS, QKV_OVERLAP,

@@ -45,7 +45,7 @@ QKV_API const char *qkv_status_text(qkv_status status);
 /*
  * What the last failing call on this thread said: the argument, what it was,
  * what was expected; for QKV_BUILD_FAILED the compiler's log too. Empty if no
- * call failed yet; calls that succeed leave it alone. Thread-local; valid
+ * call failed yet; a call that succeeds may leave the message of something it worked round. Thread-local; valid
  * until the next libqkv call on this thread. Never NULL.
  */
 QKV_API const char *qkv_error_message(void);

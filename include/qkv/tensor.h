@@ -28,7 +28,9 @@ typedef enum qkv_storage {
  *
  * Ownership: none. The cl_mem must live until the commands that use it are done;
  * the struct itself is read during the call only.
- * Strides may be negative; 0 repeats an element and is for inputs only.
+ * Strides may be negative; 0 repeats an element and is for inputs only. Of an output each stride, in order of size, must
+ * pass what the smaller ones span together: dense, sliced, permuted, padded and interleaved layouts all do.
+ * Overlaps are found between views of one cl_mem; that a buffer and a sub-buffer of it overlap is not seen.
  * Size is fixed at 168 bytes on every ABI; reserved fields are zero.
  */
 typedef struct qkv_tensor {

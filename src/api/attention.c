@@ -73,13 +73,12 @@ qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context, const
     if (!context) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
     qkv_status status = qkvi_struct_read(&desc, sizeof desc, given, "desc");
     if (!status) status = check_desc(&problem.u.attention, &desc);
-    if (!status) status = qkvi_choice_parse(&choice, desc.solver, "desc.solver");
+    if (!status) status = qkvi_choice_parse(&choice, &context->choice, desc.solver, "desc.solver");
     if (status) return status;
     qkv_attention *attention = calloc(1, sizeof *attention);
     if (!attention) return qkvi_fail_memory("attention plan");
     attention->context = qkvi_context_retain(context);
-    bool forced = desc.solver && *desc.solver;
-    status = qkvi_plan_create(&attention->plan, &context->programs, &problem, forced ? &choice : &context->choice);
+    status = qkvi_plan_create(&attention->plan, &context->programs, &problem, &choice);
     if (status) qkv_attention_destroy(attention);
     else *out = attention;
     return status;

@@ -34,7 +34,7 @@ static qkv_status read_options(struct settings *out, const qkv_context_options *
     qkv_status status = given ? qkvi_struct_read(&options, sizeof options, given, "options") : QKV_OK;
     if (status) return status;
     bool given_solver = options.solver && *options.solver;
-    status = qkvi_choice_parse(&out->choice, given_solver ? options.solver : getenv("QKV_SOLVER"),
+    status = qkvi_choice_parse(&out->choice, NULL, given_solver ? options.solver : getenv("QKV_SOLVER"),
                                given_solver ? "options.solver" : "environment variable QKV_SOLVER");
     if (!status) status = read_gemm(&out->choice.clblast, options.gemm);
     out->log = (struct qkvi_log){options.log, options.log_user};

@@ -68,6 +68,11 @@ qkv_status qkv_host_linear(float *y, qkv_context *context, const float *x, size_
     if (!context) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
     if (!weight) return qkvi_fail(QKV_INVALID_ARGUMENT, "weight is NULL");
     if (!y && rows > 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "y is NULL");
+    if (in_features == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "in_features is 0");
+    if (out_features == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "out_features is 0");
+    if (layout != QKV_WEIGHT_OUT_IN && layout != QKV_WEIGHT_IN_OUT)
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "layout is %d; it must be QKV_WEIGHT_OUT_IN or QKV_WEIGHT_IN_OUT",
+                         (int)layout);
     const qkv_linear_output out = {.out_features = out_features, .weight = weight, .bias = bias};
     qkv_linear_desc desc = QKV_LINEAR_DESC_INIT;
     qkv_linear *linear = NULL;
@@ -88,6 +93,29 @@ qkv_status qkv_host_linear(float *y, qkv_context *context, const float *x, size_
 }
 
 /* ---- attention ---- */
+
+/* What the plan would refuse under a name the caller has not used. */
+static qkv_status check_attention(const qkv_host_attention_args *s) {
+    const struct {
+        const char *name;
+        size_t value, least, most;
+    } sizes[] = {{"num_heads", s->num_heads, 1, SIZE_MAX}, {"head_dim", s->head_dim, 1, 512},
+                 {"value_dim", s->value_dim, 0, 512}};
+    for (size_t i = 0; i < QKVI_COUNT(sizes); i++)
+        if (sizes[i].value < sizes[i].least || sizes[i].value > sizes[i].most)
+            return qkvi_fail(QKV_INVALID_ARGUMENT, "args.%s is %zu, which it cannot be", sizes[i].name, sizes[i].value);
+    if (s->num_kv_heads && s->num_heads % s->num_kv_heads != 0)
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "args.num_kv_heads is %zu, which does not divide num_heads (%zu)",
+                         s->num_kv_heads, s->num_heads);
+    if (s->mask_bool && s->mask_add)
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "args.mask_bool and args.mask_add are both given; one mask at most");
+    const size_t full[4] = {s->batch, s->num_heads, s->seq_q, s->seq_kv};
+    for (size_t i = 0; i < 4 && (s->mask_bool || s->mask_add); i++)
+        if (s->mask_shape[i] != 1 && s->mask_shape[i] != full[i])
+            return qkvi_fail(QKV_INVALID_SHAPE, "args.mask_shape[%zu] is %zu; it must be 1 or %zu", i, s->mask_shape[i],
+                             full[i]);
+    return QKV_OK;
+}
 
 enum attention_array { Q, K, V, OUT, MASK, WEIGHTS, LSE, NUM_ATTENTION };
 
@@ -153,8 +181,7 @@ qkv_status qkv_host_attention(float *out, qkv_context *context, const qkv_host_a
     struct array a[NUM_ATTENTION] = {{.bytes = 0}};
     if (!context) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
     qkv_status status = qkvi_struct_read(&s, sizeof s, given, "args");
-    if (!status && s.mask_bool && s.mask_add)
-        status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.mask_bool and args.mask_add are both given; one mask at most");
+    if (!status) status = check_attention(&s);
     if (!status) status = plan_attention(&attention, context, &s);
     if (!status) status = load_attention(a, context, out, &s);
     if (!status) status = run_attention(attention, context, a, &s);
@@ -240,6 +267,8 @@ qkv_status qkv_host_layer(float *out, qkv_context *context, const qkv_layer_desc
     qkv_status status = qkvi_struct_read(&c.desc, sizeof c.desc, desc, "desc");
     if (!status) status = qkvi_struct_read(&c.args, sizeof c.args, args, "args");
     if (status) return status;
+    if (c.args.seq_kv && !c.args.kv)
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "args.seq_kv is %zu, but args.kv is NULL", c.args.seq_kv);
     c.desc.max_batch = c.args.batch ? c.args.batch : 1;
     c.desc.max_seq_q = c.args.seq_q ? c.args.seq_q : 1;
     c.desc.max_seq_kv = c.args.kv && c.args.seq_kv ? c.args.seq_kv : c.desc.max_seq_q;

@@ -117,7 +117,8 @@ static qkv_status lay_out_workspace(qkv_layer *layer) {
         if (qkv_linear_workspace_bytes(linears[i]) > scratch) scratch = qkv_linear_workspace_bytes(linears[i]);
     for (int i = 0; i < NUM_PARTS; i++) {
         layer->part_offset[i] = total;
-        total += qkvi_round_up(floats[i] * sizeof(float), ALIGNMENT);
+        if (!qkvi_add(&total, total, qkvi_round_up(floats[i] * sizeof(float), ALIGNMENT)))
+            return qkvi_fail(QKV_OVERFLOW, "desc: the workspace for these limits overflows");
     }
     layer->scratch_offset = total;
     return qkvi_add(&layer->workspace, total, scratch)
@@ -216,11 +217,14 @@ static qkv_status place(struct intermediates *at, const qkv_layer *layer, const 
     static const size_t swap[] = {0, 2, 1, 3};
     qkv_status status = QKV_OK;
     for (int i = 0; !status && i < NUM_PARTS; i++) {
+        if (given[i]) {
+            status = qkvi_operand_check(layer->context, given[i], names[i], false, QKVI_DTYPE(QKV_F32));
+            if (!status) status = qkvi_operand_shape(given[i], names[i], 4, i == PART_HEADS ? heads_shape : shapes[i]);
+        }
+        if (status) break;
         if (i == PART_HEADS && !layer->out) {
             status = qkv_tensor_heads(&at->tensor[i], args->out, d->num_heads);
         } else if (given[i]) {
-            status = qkvi_operand_check(layer->context, given[i], names[i], false, QKVI_DTYPE(QKV_F32));
-            if (!status) status = qkvi_operand_shape(given[i], names[i], 4, i == PART_HEADS ? heads_shape : shapes[i]);
             at->tensor[i] = *given[i];
         } else {
             status = make_view(&at->tensor[i], layer, args->workspace, (enum part)i, shapes[i]);

@@ -92,15 +92,14 @@ qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_l
     if (!context) return qkvi_fail(QKV_INVALID_ARGUMENT, "context is NULL");
     qkv_status status = qkvi_struct_read(&desc, sizeof desc, given, "desc");
     if (!status) status = check_desc(&problem.u.linear, &desc);
-    if (!status) status = qkvi_choice_parse(&choice, desc.solver, "desc.solver");
+    if (!status) status = qkvi_choice_parse(&choice, &context->choice, desc.solver, "desc.solver");
     if (status) return status;
     qkv_linear *linear = calloc(1, sizeof *linear);
     if (!linear) return qkvi_fail_memory("linear layer");
     linear->context = qkvi_context_retain(context);
     linear->layout = desc.layout;
     linear->max_rows = problem.u.linear.max_rows;
-    bool forced = desc.solver && *desc.solver;
-    status = qkvi_plan_create(&linear->plan, &context->programs, &problem, forced ? &choice : &context->choice);
+    status = qkvi_plan_create(&linear->plan, &context->programs, &problem, &choice);
     if (!status)
         status = qkvi_weights_create(&linear->weights, &context->programs, &problem.u.linear,
                                      linear->plan.solver->panel(linear->plan.state));
@@ -186,22 +185,30 @@ qkv_status qkv_linear_run(const qkv_linear *linear, cl_command_queue queue, cons
 
 /* ---- updating ---- */
 
-static qkv_status update_weight(const qkv_linear *linear, struct qkvi_chain *chain, size_t output, const qkv_tensor *t) {
+/* Both are checked before either is enqueued: an error leaves the layer as it was. */
+static qkv_status check_update(const qkv_linear *linear, size_t output, const qkv_tensor *weight, const qkv_tensor *bias) {
     bool out_in = linear->layout == QKV_WEIGHT_OUT_IN;
     size_t n = linear->weights.packed.out_features[output], k = linear->weights.packed.in_features;
     const size_t shape[2] = {out_in ? n : k, out_in ? k : n};
-    qkv_status status = qkvi_operand_check(linear->context, t, "weight", true, QKVI_DTYPE(QKV_F32));
-    if (!status) status = qkvi_operand_shape(t, "weight", 2, shape);
-    if (status) return status;
-    return qkvi_weights_pack(&linear->weights, chain, output, t->memory.buffer, (int64_t)t->offset,
-                             t->stride[out_in ? 1 : 0], t->stride[out_in ? 0 : 1]);
+    const unsigned f32 = QKVI_DTYPE(QKV_F32);
+    qkv_status status = weight ? qkvi_operand_check(linear->context, weight, "weight", true, f32) : QKV_OK;
+    if (!status && weight) status = qkvi_operand_shape(weight, "weight", 2, shape);
+    if (!status && bias) status = qkvi_operand_check(linear->context, bias, "bias", true, f32);
+    if (!status && bias) status = qkvi_operand_shape(bias, "bias", 1, &n);
+    return status;
 }
 
-static qkv_status update_bias(const qkv_linear *linear, struct qkvi_chain *chain, size_t output, const qkv_tensor *t) {
-    qkv_status status = qkvi_operand_check(linear->context, t, "bias", true, QKVI_DTYPE(QKV_F32));
-    if (!status) status = qkvi_operand_shape(t, "bias", 1, &linear->weights.packed.out_features[output]);
-    if (status) return status;
-    return qkvi_weights_pack_bias(&linear->weights, chain, output, t->memory.buffer, (int64_t)t->offset, t->stride[0]);
+static qkv_status enqueue_update(const qkv_linear *linear, struct qkvi_chain *chain, size_t output,
+                                 const qkv_tensor *weight, const qkv_tensor *bias) {
+    int k = linear->layout == QKV_WEIGHT_OUT_IN ? 1 : 0;
+    qkv_status status = QKV_OK;
+    if (weight)
+        status = qkvi_weights_pack(&linear->weights, chain, output, weight->memory.buffer, (int64_t)weight->offset,
+                                   weight->stride[k], weight->stride[1 - k]);
+    if (!status && bias)
+        status = qkvi_weights_pack_bias(&linear->weights, chain, output, bias->memory.buffer, (int64_t)bias->offset,
+                                        bias->stride[0]);
+    return status;
 }
 
 qkv_status qkv_linear_update(qkv_linear *linear, cl_command_queue queue, size_t output, const qkv_tensor *weight,
@@ -212,11 +219,10 @@ qkv_status qkv_linear_update(qkv_linear *linear, cl_command_queue queue, size_t 
         return qkvi_fail(QKV_INVALID_ARGUMENT, "output is %zu; the layer has %zu outputs", output,
                          linear->weights.packed.num_outputs);
     qkv_status status = qkvi_queue_check(&linear->context->rt, queue);
+    if (!status) status = check_update(linear, output, weight, bias);
     if (!status) status = qkvi_chain_begin(&chain, &linear->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
-    if (weight) status = update_weight(linear, &chain, output, weight);
-    if (!status && bias) status = update_bias(linear, &chain, output, bias);
-    return qkvi_chain_end(&chain, status);
+    return qkvi_chain_end(&chain, enqueue_update(linear, &chain, output, weight, bias));
 }
 
 /* ---- asking ---- */

@@ -24,7 +24,7 @@ qkv_status qkvi_operand_check(const qkv_context *context, const qkv_tensor *t, c
     int64_t lowest, highest;
     qkv_status status = qkvi_view_check(t, name, input);
     if (!status) status = check_dtype(t, name, dtypes);
-    if (!status) status = qkvi_buffer_inspect(&bytes, &context->rt, t->memory.buffer, name);
+    if (!status) status = qkvi_buffer_inspect(&bytes, &context->rt, t->memory.buffer, name, !input);
     if (status) return status;
     if (!qkvi_view_extent(t, &lowest, &highest)) return QKV_OK;
     size_t size = qkv_dtype_size((qkv_dtype)t->dtype);

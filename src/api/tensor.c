@@ -1,5 +1,8 @@
 #include "core/core.h"
 
+/* Bindings mirror it: see qkv/tensor.h. */
+_Static_assert(sizeof(qkv_tensor) == 168, "qkv_tensor has one size on every ABI");
+
 size_t qkv_tensor_count(const qkv_tensor *tensor) {
     size_t sizes[QKV_MAX_RANK], count = 0;
     if (!tensor || tensor->rank > QKV_MAX_RANK) return 0;
@@ -85,7 +88,7 @@ qkv_status qkv_tensor_split(qkv_tensor *out, const qkv_tensor *in, size_t axis, 
         t.stride[i] = in->stride[i - 1];
     }
     t.shape[axis] = in->shape[axis] / inner;
-    t.stride[axis] = in->stride[axis] * (int64_t)inner;
+    if (in->shape[axis] > 0) t.stride[axis] = in->stride[axis] * (int64_t)inner;
     t.shape[axis + 1] = inner;
     *out = t;
     return QKV_OK;

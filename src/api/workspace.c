@@ -30,7 +30,7 @@ qkv_status qkv_workspace_wrap(qkv_workspace **out, qkv_context *context, cl_mem 
     if (!buffer) return qkvi_fail(QKV_INVALID_ARGUMENT, "buffer is NULL");
     if (offset % ALIGNMENT)
         return qkvi_fail(QKV_INVALID_ARGUMENT, "offset is %zu; it must be a multiple of %d", offset, ALIGNMENT);
-    qkv_status status = qkvi_buffer_inspect(&size, &context->rt, buffer, "buffer");
+    qkv_status status = qkvi_buffer_inspect(&size, &context->rt, buffer, "buffer", true);
     if (status) return status;
     if (!qkvi_add(&end, offset, bytes) || end > size)
         return qkvi_fail(QKV_OUT_OF_BOUNDS, "buffer has %zu bytes; offset %zu and %zu bytes reach past its end", size,

@@ -114,6 +114,6 @@ qkv_status qkvi_view_check(const qkv_tensor *t, const char *name, bool input) {
         if (t->stride[i] == 0 && t->shape[i] > 1)
             return qkvi_fail(QKV_INVALID_SHAPE, "%s.stride[%u] is 0, which only inputs may have", name, i);
     if (self_overlap(t))
-        return qkvi_fail(QKV_OVERLAP, "%s: its strides let elements of one output overlap each other", name);
+        return qkvi_fail(QKV_OVERLAP, "%s: its strides may let elements of one output overlap each other", name);
     return QKV_OK;
 }

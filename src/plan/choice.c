@@ -42,8 +42,9 @@ static qkv_status parse_item(struct qkvi_choice *choice, const char *item, size_
                      (int)left, item);
 }
 
-qkv_status qkvi_choice_parse(struct qkvi_choice *out, const char *text, const char *source) {
-    struct qkvi_choice choice = {.clblast = false};
+qkv_status qkvi_choice_parse(struct qkvi_choice *out, const struct qkvi_choice *base, const char *text,
+                             const char *source) {
+    struct qkvi_choice choice = base ? *base : (struct qkvi_choice){.clblast = false};
     while (text && *text) {
         size_t length = strcspn(text, ",");
         qkv_status status = parse_item(&choice, text, length, source);

@@ -33,19 +33,35 @@ static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_
     return count;
 }
 
-/* Known answers once per context and build: the state's own description says what was built. */
-static qkv_status test(struct qkvi_programs *programs, const struct qkvi_plan *plan) {
+/* Known answers once per context and build: the state's own description and what kernels are specialised for. */
+static qkv_status make_key(struct qkvi_text *key, const struct qkvi_plan *plan) {
+    const struct qkvi_attention_problem *p = &plan->problem.u.attention;
+    qkvi_text_add(key, "%s", plan->description);
+    if (plan->problem.operation == QKVI_ATTENTION)
+        qkvi_text_add(key, "; dims %zu %zu, mask %d, weights %d", p->head_dim, p->value_dim, p->mask, p->weights);
+    return key->failed ? qkvi_fail_memory("plan") : QKV_OK;
+}
+
+static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_plan *plan, const char *key) {
     qkv_status status = QKV_OK;
-    enum qkvi_verdict verdict = qkvi_ledger_get(programs, plan->description);
+    enum qkvi_verdict verdict = qkvi_ledger_get(programs, key);
     if (verdict == QKVI_UNTRIED) {
         status = plan->problem.operation == QKVI_LINEAR
                      ? qkvi_selftest_linear(programs, plan->solver)
                      : qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
         if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
-            qkvi_ledger_set(programs, plan->description, status ? QKVI_FAILED : QKVI_PASSED);
+            qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED);
     } else if (verdict == QKVI_FAILED) {
         status = qkvi_fail(QKV_SELF_TEST_FAILED, "computes wrong results on %s", programs->rt->info.name);
     }
+    return status;
+}
+
+static qkv_status test(struct qkvi_programs *programs, const struct qkvi_plan *plan) {
+    struct qkvi_text key = {0};
+    qkv_status status = make_key(&key, plan);
+    if (!status) status = test_once(programs, plan, qkvi_text_get(&key));
+    qkvi_text_free(&key);
     return status;
 }
 
@@ -98,6 +114,8 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
             return QKV_OK;
         }
         qkvi_fail_prefix(status, "solver %s=%s", operation, candidates[i]->name);
+        /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
+        if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
         /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
         if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY) break;
         if (!*name) qkvi_log(log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s", qkv_error_message());

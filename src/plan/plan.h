@@ -19,8 +19,10 @@ struct qkvi_choice {
     char name[QKVI_NUM_OPERATIONS][16];
     bool clblast; /* try CLBlast's GEMM first; where it fails our own */
 };
-/* `source` names where the text came from in messages, e.g. "options.solver". NULL and "" choose nothing. */
-qkv_status qkvi_choice_parse(struct qkvi_choice *out, const char *text, const char *source);
+/* What the text does not name stays as in `base` (NULL: left to the estimates). `source` names where the text came from in
+ * messages, e.g. "options.solver". NULL and "" choose nothing. */
+qkv_status qkvi_choice_parse(struct qkvi_choice *out, const struct qkvi_choice *base, const char *text,
+                             const char *source);
 
 struct qkvi_plan {
     const struct qkvi_solver *solver;

@@ -23,7 +23,8 @@ struct buffers {
     float *q, *k, *v, *out;
     float lse[MAX_Q];
     double *expected, expected_lse[MAX_Q];
-    cl_mem dq, dk, dv_, dout, dlse, workspace;
+    unsigned char seen[MAX_KV]; /* a mask for all queries: 1 everywhere where the plan takes none */
+    cl_mem dq, dk, dv_, dout, dlse, dmask, dweights, workspace;
 };
 
 /* One head, one query. */
@@ -33,6 +34,8 @@ static void reference_row(struct buffers *t, const struct shape *s, size_t i, do
     if (s->causal_offset < (int64_t)keys && (int64_t)i + s->causal_offset + 1 < (int64_t)keys)
         keys = (size_t)((int64_t)i + s->causal_offset + 1);
     for (size_t j = 0; j < keys; j++) {
+        score[j] = -INFINITY;
+        if (!t->seen[j]) continue;
         score[j] = 0;
         for (size_t c = 0; c < t->d; c++) score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
         score[j] *= scale;
@@ -48,7 +51,8 @@ static void reference_row(struct buffers *t, const struct shape *s, size_t i, do
     t->expected_lse[i] = max + log(sum);
 }
 
-static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, size_t workspace_bytes) {
+static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_attention_problem *like,
+                          size_t workspace_bytes) {
     t->q = malloc(MAX_Q * t->d * sizeof(float));
     t->k = malloc(MAX_KV * t->d * sizeof(float));
     t->v = malloc(MAX_KV * t->dv * sizeof(float));
@@ -58,17 +62,23 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, size
     qkvi_selftest_fill(t->q, MAX_Q * t->d, 1);
     qkvi_selftest_fill(t->k, MAX_KV * t->d, 2);
     qkvi_selftest_fill(t->v, MAX_KV * t->dv, 3);
+    /* The first key stays, so that no row is empty. */
+    for (size_t j = 0; j < MAX_KV; j++) t->seen[j] = !like->mask || j % 5 != 3;
     qkv_status status = qkvi_selftest_upload(&t->dq, rt, t->q, MAX_Q * t->d);
     if (!status) status = qkvi_selftest_upload(&t->dk, rt, t->k, MAX_KV * t->d);
     if (!status) status = qkvi_selftest_upload(&t->dv_, rt, t->v, MAX_KV * t->dv);
     if (!status) status = qkvi_selftest_upload(&t->dout, rt, t->out, MAX_Q * t->dv);
     if (!status) status = qkvi_selftest_upload(&t->dlse, rt, t->lse, MAX_Q);
+    if (!status && like->mask) status = qkvi_buffer_create(&t->dmask, rt, MAX_KV, "self-test");
+    if (!status && like->mask) status = qkvi_buffer_write(rt, t->dmask, 0, t->seen, MAX_KV);
+    if (!status && like->weights)
+        status = qkvi_buffer_create(&t->dweights, rt, MAX_Q * MAX_KV * sizeof(float), "self-test");
     if (!status && workspace_bytes) status = qkvi_buffer_create(&t->workspace, rt, workspace_bytes, "self-test");
     return status;
 }
 
 static void release(struct buffers *t) {
-    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->workspace};
+    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->workspace};
     for (size_t i = 0; i < QKVI_COUNT(all); i++) qkvi_buffer_release(all[i]);
     free(t->q);
     free(t->k);
@@ -93,6 +103,10 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .v = rows_of(t->dv_, t->dv),
         .out = rows_of(t->dout, t->dv),
         .logsumexp = rows_of(t->dlse, 1),
+        .mask = {.buffer = t->dmask, .stride = {0, 0, 0, 1}},
+        .mask_kind = t->dmask ? QKVI_MASK_BOOL : QKVI_MASK_NONE,
+        /* Not with few queries: what does those may not write weights. */
+        .weights = rows_of(shape->seq_q == MAX_Q ? t->dweights : NULL, shape->seq_kv),
         .scale = scale,
         .causal_offset = shape->causal_offset,
         .workspace = t->workspace,
@@ -121,7 +135,7 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
         status = solver->create(&state, programs, &problem);
     }
     if (!status && !solver->workspace(&workspace, state, &problem)) status = qkvi_fail(QKV_OVERFLOW, "self-test");
-    if (!status) status = prepare(&t, programs->rt, workspace);
+    if (!status) status = prepare(&t, programs->rt, like, workspace);
     for (size_t i = 0; !status && i < QKVI_COUNT(shapes); i++) {
         struct shape shape = shapes[i];
         if (shape.seq_kv > problem.u.attention.max_seq_kv) shape.seq_kv = problem.u.attention.max_seq_kv;

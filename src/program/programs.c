@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Several implementations are not safe when two threads compile at once, so one build at a time in the process. */
-static pthread_mutex_t build_mutex = PTHREAD_MUTEX_INITIALIZER;
-
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt) {
     *programs = (struct qkvi_programs){.rt = rt, .limits = rt->limits};
     if (pthread_mutex_init(&programs->lock, NULL) != 0) return qkvi_fail_memory("program cache");
@@ -63,10 +60,10 @@ static void build(struct qkvi_program_entry *entry, const struct qkvi_programs *
     if (!source) {
         entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
     } else {
-        (void)pthread_mutex_lock(&build_mutex);
+        (void)pthread_mutex_lock(&qkvi_build_mutex);
         entry->status = qkvi_module_build(&entry->program, programs->rt, source->text, source->length,
                                           qkvi_text_get(&all), &log);
-        (void)pthread_mutex_unlock(&build_mutex);
+        (void)pthread_mutex_unlock(&qkvi_build_mutex);
     }
     if (entry->status) {
         qkvi_text_add(text, "building %s (%s) for %s: %s%s%s", stem, qkvi_text_get(&all), programs->rt->info.name,

@@ -33,15 +33,25 @@ qkv_status qkvi_buffer_read(const struct qkvi_runtime *rt, void *data, cl_mem bu
     return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueReadBuffer");
 }
 
-qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name) {
+qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name,
+                               bool written) {
     cl_context context = NULL;
+    cl_mem_object_type type = CL_MEM_OBJECT_BUFFER;
+    cl_mem_flags flags = 0;
     size_t bytes = 0;
     cl_int error = clGetMemObjectInfo(buffer, CL_MEM_CONTEXT, sizeof context, &context, NULL);
     if (error == CL_SUCCESS) error = clGetMemObjectInfo(buffer, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    if (error == CL_SUCCESS) error = clGetMemObjectInfo(buffer, CL_MEM_TYPE, sizeof type, &type, NULL);
+    if (error == CL_SUCCESS) error = clGetMemObjectInfo(buffer, CL_MEM_FLAGS, sizeof flags, &flags, NULL);
     if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clGetMemObjectInfo"), "%s", name);
     if (context != rt->context)
         return qkvi_fail(QKV_WRONG_CONTEXT, "%s: its buffer belongs to cl_context %p, the library's context wraps %p",
                          name, (void *)context, (void *)rt->context);
+    if (type != CL_MEM_OBJECT_BUFFER)
+        return qkvi_fail(QKV_UNSUPPORTED, "%s: its memory object is an image or a pipe, not a buffer", name);
+    if (flags & (written ? CL_MEM_READ_ONLY : CL_MEM_WRITE_ONLY))
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "%s: its buffer was created with %s", name,
+                         written ? "CL_MEM_READ_ONLY" : "CL_MEM_WRITE_ONLY");
     *out_bytes = bytes;
     return QKV_OK;
 }

@@ -5,7 +5,8 @@
 
 /*
  * CLBlast is opened at its first use, so that this library depends neither on its being there nor on how it was built.
- * QKV_CLBLAST names another file, for tests. Its cache is not safe for threads before 1.6.1: calls are serialised.
+ * QKV_CLBLAST names another file, for tests. Its cache is not safe for threads before 1.6.1, and it compiles at calls:
+ * they are serialised with every build.
  */
 #define ROW_MAJOR 101
 #define NO_TRANSPOSE 111
@@ -65,10 +66,12 @@ qkv_status qkvi_chain_clblast(struct qkvi_chain *chain, const struct qkvi_gemm *
     if (status) return status;
     cl_event event = NULL;
     cl_command_queue queue = chain->queue;
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_mutex_lock(&qkvi_build_mutex);
     int error = sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, g->m, g->n, g->k, 1.0f, g->a, g->a_offset, g->a_ld, g->b,
                       g->b_offset, g->b_ld, g->beta, g->c, g->c_offset, g->c_ld, &queue, qkvi_chain_needs_event(chain) ? &event : NULL);
-    (void)pthread_mutex_unlock(&mutex);
+    (void)pthread_mutex_unlock(&qkvi_build_mutex);
+    /* What it enqueued before it failed has no event to wait for. */
+    if (error != 0) (void)clFinish(chain->queue);
     /* Its own codes lie below -1000, OpenCL's above. */
     if (error != 0 && error > -1000) return qkvi_cl_fail(error, "CLBlastSgemm");
     if (error != 0) return qkvi_fail(QKV_OPENCL_ERROR, "CLBlastSgemm failed with its code %d", error);

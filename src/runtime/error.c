@@ -70,6 +70,7 @@ static qkv_status status_of(cl_int error) {
     case CL_INVALID_BUFFER_SIZE: return QKV_OUT_OF_DEVICE_MEMORY;
     case CL_OUT_OF_RESOURCES:
     case CL_DEVICE_NOT_AVAILABLE: return QKV_DEVICE_LOST;
+    case CL_INVALID_CONTEXT: return QKV_WRONG_CONTEXT;
     case CL_BUILD_PROGRAM_FAILURE:
     case CL_COMPILER_NOT_AVAILABLE: return QKV_BUILD_FAILED;
     default: return QKV_OPENCL_ERROR;

@@ -6,7 +6,7 @@
 
 /*
  * QKV_LIMITS lowers what the library believes of a device, so that small devices can be tried on a large one: a
- * comma-separated list of group=N (work-items), local=BYTES, allocation=BYTES, width=4|8|16, or one of these names.
+ * comma-separated list of group=N (work-items), rows=N (of them along the second axis), local=BYTES, allocation=BYTES, width=4|8|16, or one of these names.
  */
 struct profile {
     const char *name, *limits;
@@ -18,7 +18,7 @@ static const struct profile profiles[] = {
     {"allocation-16m", "allocation=16777216"},
     {"small", "group=64,local=8192,allocation=16777216,width=4"},
     /* Apple's CPU device: kernels with barriers get work-groups of one item. */
-    {"apple-cpu", "group=1,local=32768,width=4"},
+    {"apple-cpu", "group=1,rows=1,local=32768,width=4"},
 };
 
 /* Lanes the vector kernels use. Drivers that do not know (0, or 1 for "scalarised by us") get 8, which AVX2 has and
@@ -26,6 +26,13 @@ static const struct profile profiles[] = {
 static uint32_t vector_width(const qkv_device_info *info) {
     uint32_t width = info->native_float_width;
     return width >= 16 ? 16 : width >= 8 || width <= 1 ? 8 : 4;
+}
+
+/* Apple's CPU device, for one, takes groups along the first axis only. */
+static size_t group_rows(const qkv_device_info *info) {
+    size_t sizes[16] = {0};
+    cl_int error = clGetDeviceInfo(info->device_id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes, NULL);
+    return error == CL_SUCCESS && sizes[1] ? sizes[1] : 1;
 }
 
 static void lower(size_t *limit, unsigned long long value) {
@@ -41,6 +48,7 @@ static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
     if (errno || end != item + length || value == 0) return false;
     size_t key = (size_t)(equals - item);
     if (key == 5 && !strncmp(item, "group", key)) lower(&limits->max_work_group_size, value);
+    else if (key == 4 && !strncmp(item, "rows", key)) lower(&limits->max_group_rows, value);
     else if (key == 5 && !strncmp(item, "local", key)) lower(&limits->local_memory, value);
     else if (key == 10 && !strncmp(item, "allocation", key)) lower(&limits->max_allocation, value);
     else if (key == 5 && !strncmp(item, "width", key) && (value == 4 || value == 8 || value == 16))
@@ -54,7 +62,7 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
         size_t length = strcspn(item, ",");
         if (!apply(limits, item, length))
             return qkvi_fail(QKV_INVALID_ARGUMENT,
-                             "environment variable %s: \"%.*s\" is not group=N, local=BYTES, allocation=BYTES or "
+                             "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES or "
                              "width=4|8|16",
                              variable, (int)length, item);
         item += length + (item[length] == ',');
@@ -65,6 +73,7 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
 qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *info) {
     *limits = (struct qkvi_limits){
         .max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1,
+        .max_group_rows = group_rows(info),
         .local_memory = (size_t)info->local_memory,
         /* 0: the driver did not say; then clCreateBuffer decides. */
         .max_allocation = info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX

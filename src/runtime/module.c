@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+pthread_mutex_t qkvi_build_mutex = PTHREAD_MUTEX_INITIALIZER;
+
 static void read_build_log(struct qkvi_text *out, const struct qkvi_runtime *rt, cl_program program) {
     size_t bytes = 0;
     if (clGetProgramBuildInfo(program, rt->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) return;

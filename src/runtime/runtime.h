@@ -18,6 +18,7 @@ uint64_t qkvi_device_number(cl_device_id device, cl_device_info name); /* of 4 o
 /* What the kernels and solvers may rely on; lowered by test profiles, never raised. */
 struct qkvi_limits {
     size_t max_work_group_size;
+    size_t max_group_rows; /* of a work-group's second axis */
     size_t local_memory;   /* bytes */
     size_t max_allocation; /* bytes */
     uint32_t compute_units;
@@ -64,8 +65,9 @@ qkv_status qkvi_buffer_retain(cl_mem buffer, const char *name);
 qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,
                              size_t bytes);
 qkv_status qkvi_buffer_read(const struct qkvi_runtime *rt, void *data, cl_mem buffer, size_t offset, size_t bytes);
-/* Does the buffer belong to rt's context, and how large is it? */
-qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name);
+/* Does the buffer belong to rt's context, may kernels read it (or write it), and how large is it? */
+qkv_status qkvi_buffer_inspect(size_t *out_bytes, const struct qkvi_runtime *rt, cl_mem buffer, const char *name,
+                               bool written);
 
 /* ---- queue.c ---- */
 /* QKV_WRONG_CONTEXT unless the queue is of rt's context and device. */
@@ -126,6 +128,10 @@ qkv_status qkvi_chain_clblast(struct qkvi_chain *chain, const struct qkvi_gemm *
 
 /* Blocks until the queue's commands are done (rt->queue only: never the caller's). */
 qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt);
+
+/* Several implementations are not safe when two threads compile at once: one build at a time in the process, CLBlast's
+ * included. */
+extern pthread_mutex_t qkvi_build_mutex;
 
 /* ---- kernel objects (module.c): thin, the program folder decides what and when ---- */
 qkv_status qkvi_module_build(cl_program *out, const struct qkvi_runtime *rt, const char *source, size_t length,

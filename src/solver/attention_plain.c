@@ -17,7 +17,7 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     /* The formula in the head of cl/attention_plain.cl. */
     const struct qkvi_attention_problem *p = &problem->u.attention;
     const size_t per_key = (p->weights ? 3 : 2) * (p->head_dim / 16 + p->head_dim % 16 / 4 + p->head_dim % 4 + 1);
-    const size_t most = (limits->max_iterations - CHUNK) / per_key;
+    const size_t most = limits->max_iterations > CHUNK ? (limits->max_iterations - CHUNK) / per_key : 0;
     if (p->max_seq_kv <= most)
         return true;
     qkvi_text_add(why, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys", p->max_seq_kv, most);

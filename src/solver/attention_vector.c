@@ -34,7 +34,7 @@ static unsigned dim_bucket(const struct qkvi_attention_problem *problem)
 }
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
-static void choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt)
+static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt)
 {
     const char *tuned = getenv("QKV_ATTENTION_TILE");
     const bool rasteriser = rt->info.kind == QKV_DEVICE_SOFTWARE_GPU;
@@ -52,12 +52,18 @@ static void choose_tile(struct attention_vector *vector, const struct qkvi_runti
         vector->keys = 2;
         vector->vectors = 1;
     }
-    if (tuned != NULL && sscanf(tuned, "%ux%u", &keys, &vectors) == 2 &&
-        (keys == 2 || keys == 3 || keys == 4 || keys == 6) && vectors >= 1 && vectors <= 4) {
+    if (tuned != NULL && *tuned != '\0') {
+        char rest;
+        if (sscanf(tuned, "%ux%u%c", &keys, &vectors, &rest) != 2 ||
+            !(keys == 2 || keys == 3 || keys == 4 || keys == 6) || vectors < 1 || vectors > 4)
+            return qkvi_fail(QKV_INVALID_ARGUMENT,
+                             "QKV_ATTENTION_TILE is \"%s\", not KEYSxVECTORS with 2, 3, 4 or 6 keys and 1 to 4 vectors",
+                             tuned);
         vector->keys = keys;
         vector->vectors = vectors;
     }
     vector->block = KEY_BLOCK / vector->keys * vector->keys;
+    return QKV_OK;
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why)
@@ -140,8 +146,9 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         return qkvi_fail_memory("an attention plan");
     vector->problem = problem->u.attention;
     vector->max_dim = dim_bucket(&vector->problem);
-    choose_tile(vector, programs->rt);
-    qkv_status status = check_iterations(vector, programs->limits.max_iterations);
+    qkv_status status = choose_tile(vector, programs->rt);
+    if (status == QKV_OK)
+        status = check_iterations(vector, programs->limits.max_iterations);
     if (status == QKV_OK)
         status = create_kernels(vector, programs);
     if (status != QKV_OK) {

@@ -70,13 +70,17 @@ static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_pr
     return true;
 }
 
+/* CLBlast's kernels count in int. */
 static bool is_plain_matrix(const struct qkvi_matrix *m, size_t rows, size_t columns) {
+    if (m->row_stride > INT32_MAX || (int64_t)rows > (INT32_MAX - m->offset) / (m->row_stride > 0 ? m->row_stride : 1))
+        return false;
     return (size_t)m->row_inner >= rows && (size_t)m->col_inner >= columns && m->col_stride == 1 && m->offset >= 0 &&
            m->row_stride >= (int64_t)columns;
 }
 
 static bool fits(const struct qkvi_linear_run *r) {
-    bool fit = is_plain_matrix(&r->x, r->rows, r->weights->in_features);
+    const struct qkvi_linear_weights *w = r->weights;
+    bool fit = is_plain_matrix(&r->x, r->rows, w->in_features) && w->num_panels * w->panel <= INT32_MAX / w->in_features;
     for (size_t i = 0; i < r->weights->num_outputs; i++)
         fit = fit && is_plain_matrix(&r->outputs[i], r->rows, r->weights->out_features[i]);
     return fit;

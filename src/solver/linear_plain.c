@@ -33,9 +33,10 @@ static void destroy(void *state) {
 }
 
 /* Neighbouring columns read neighbouring weights and the same x, neighbouring rows the same weights. */
-static void choose_group(size_t local[2], size_t limit) {
+static void choose_group(size_t local[2], size_t limit, size_t max_rows) {
     local[0] = limit < PANEL ? limit : PANEL;
     local[1] = limit / local[0] < 4 ? limit / local[0] : 4;
+    if (local[1] > max_rows) local[1] = max_rows;
 }
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
@@ -47,7 +48,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         free(s);
         return status;
     }
-    choose_group(s->local, s->kernel->group_limit);
+    choose_group(s->local, s->kernel->group_limit, programs->limits.max_group_rows);
     *state = s;
     return QKV_OK;
 }

@@ -57,7 +57,7 @@ static bool fits(const struct tile_set *set, const struct qkvi_limits *limits) {
 #define ITERATIONS_PER_STEP 128
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    const size_t most = limits->max_iterations / ITERATIONS_PER_STEP - 1;
+    const size_t most = limits->max_iterations / (2 * ITERATIONS_PER_STEP);
     if (problem->u.linear.in_features > most) {
         qkvi_text_add(why, "in_features is %zu; the device's loops are cut short beyond %zu",
                       problem->u.linear.in_features, most);
