@@ -13,7 +13,7 @@ START_TEST(random_shapes) {
     static const size_t heads[][2] = {{1, 1}, {4, 2}, {3, 3}, {6, 1}, {2, 2}};
     const char *solver = test_solver((size_t)_i);
     size_t cap = test_cap(130), per_plan = test_cases(6);
-    for (size_t d = 0; d < (test_is_slow() ? 5 : TEST_COUNT(dims)); d++) {
+    for (size_t d = 0; d < (test_is_simulator() ? 3 : test_is_slow() ? 5 : TEST_COUNT(dims)); d++) {
         const size_t *h = heads[d % TEST_COUNT(heads)];
         struct attention_case limits = {.batch = 3,
                                         .num_heads = h[0],
@@ -54,7 +54,7 @@ START_TEST(tile_edges) {
     const char *solver = test_solver((size_t)_i);
     struct attention_case limits = {
         .batch = 1, .num_heads = 2, .num_kv_heads = 1, .seq_q = 257, .seq_kv = 257, .head_dim = 20, .value_dim = 12};
-    size_t cap = test_is_slow() ? 33 : 257;
+    size_t cap = test_is_simulator() ? 17 : test_is_slow() ? 33 : 257;
     qkv_attention *plan = attention_plan(&limits, solver);
     for (size_t i = 0; plan && i < TEST_COUNT(edges) && edges[i] <= cap; i++) {
         struct attention_case c = limits;

@@ -113,7 +113,7 @@ static cl_int interposed_enter(enum interposed_call call) {
     return interposed_fault.error;
 }
 
-#include "support/interpose_calls.h"
+#include "support/interpose_calls.inc"
 
 /* ---- what tests do with it ---- */
 
