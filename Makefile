@@ -27,7 +27,7 @@ LINK = $(CC) -pthread $(SANITIZE) $(CFLAGS) $(LDFLAGS)
 
 VERSION := $(shell sed -n 's/.*QKV_VERSION_STRING "\(.*\)"/\1/p' include/qkv/version.h)
 # Before 1.0 a minor release may change the binary interface, so it is part of the soname.
-SO_VERSION := $(shell echo $(VERSION) | sed 's/^\(0\.[0-9]*\).*/\1/; t; s/\..*//')
+SO_VERSION := $(shell echo $(VERSION) | sed -e 's/^\(0\.[0-9]*\).*/\1/' -e t -e 's/\..*//')
 
 UNAME := $(shell uname -s)
 ifeq ($(UNAME),Darwin)
@@ -205,13 +205,17 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
-EXPANDED = sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+INSTALLED_FOLDERS = $(INCLUDEDIR)/qkv $(LIBDIR)/pkgconfig $(LIBDIR)/cmake/qkv $(BINDIR) $(MANDIR)/man1
+# Folders below PREFIX are given in terms of it, so that pkg-config --define-prefix works.
+UNDER_PREFIX = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+EXPANDED = sed -e 's|@PREFIX@|$(PREFIX)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g; s|@SHARED@|$(SHARED_LINK)|g' \
+    -e 's|@PC_LIBDIR@|$(call UNDER_PREFIX,$(LIBDIR))|g; s|@PC_INCLUDEDIR@|$(call UNDER_PREFIX,$(INCLUDEDIR))|g' \
     -e 's|@VERSION@|$(VERSION)|g; s|@MAJOR@|$(word 1,$(subst ., ,$(VERSION)))|g; s|@MINOR@|$(word 2,$(subst ., ,$(VERSION)))|g' \
-    -e 's|@PRIVATE@|$(SYSTEM_LIBS) -pthread|g; s|@SHARED@|$(SHARED_LINK)|g'
+    -e 's|@PRIVATE@|$(SYSTEM_LIBS) -pthread|g'
 
-.PHONY: install uninstall
+.PHONY: install uninstall doc
 install: lib tools ## headers, libraries, tools, man pages, pkg-config and CMake files into PREFIX (DESTDIR before it)
-	install -d $(foreach d,$(INCLUDEDIR)/qkv $(LIBDIR)/pkgconfig $(LIBDIR)/cmake/qkv $(BINDIR) $(MANDIR)/man1,'$(DESTDIR)$(d)')
+	install -d $(foreach d,$(INSTALLED_FOLDERS),'$(DESTDIR)$(d)')
 	install -m 644 include/qkv.h '$(DESTDIR)$(INCLUDEDIR)/'
 	install -m 644 $(wildcard include/qkv/*.h) '$(DESTDIR)$(INCLUDEDIR)/qkv/'
 	install -m 644 $(BUILD)/libqkv.a '$(DESTDIR)$(LIBDIR)/'
@@ -221,16 +225,27 @@ install: lib tools ## headers, libraries, tools, man pages, pkg-config and CMake
 	$(EXPANDED) tools/package/qkv.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc'
 	$(EXPANDED) tools/package/qkv-config.cmake.in >'$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config.cmake'
 	$(EXPANDED) tools/package/qkv-config-version.cmake.in >'$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config-version.cmake'
+	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc' '$(DESTDIR)$(LIBDIR)'/cmake/qkv/*.cmake
 	for tool in $(foreach t,$(TOOLS),$(if $(call have,$(t)),qkv-$(t))); do \
 	    install -m 755 $(BUILD)/$$tool '$(DESTDIR)$(BINDIR)/' && \
 	    install -m 644 tools/man/$$tool.1 '$(DESTDIR)$(MANDIR)/man1/' || exit 1; \
 	done
 
+# Folders that other packages use too stay; so does one of ours that holds something install did not put there.
 uninstall: ## what install put there
-	rm -rf '$(DESTDIR)$(INCLUDEDIR)/qkv' '$(DESTDIR)$(LIBDIR)/cmake/qkv'
-	rm -f '$(DESTDIR)$(INCLUDEDIR)/qkv.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc' '$(DESTDIR)$(LIBDIR)/libqkv.a' \
+	rm -f '$(DESTDIR)$(INCLUDEDIR)/qkv.h' $(foreach h,$(wildcard include/qkv/*.h),'$(DESTDIR)$(INCLUDEDIR)/$(h:include/%=%)') \
+	    '$(DESTDIR)$(LIBDIR)/libqkv.a' '$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc' \
+	    '$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config.cmake' '$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config-version.cmake' \
 	    $(foreach l,$(SHARED_REAL) $(SHARED_SONAME) $(SHARED_LINK),'$(DESTDIR)$(LIBDIR)/$(l)') \
 	    $(foreach t,$(TOOLS),'$(DESTDIR)$(BINDIR)/qkv-$(t)' '$(DESTDIR)$(MANDIR)/man1/qkv-$(t).1')
+	for folder in '$(DESTDIR)$(INCLUDEDIR)/qkv' '$(DESTDIR)$(LIBDIR)/cmake/qkv'; do \
+	    test ! -d "$$folder" || rmdir "$$folder" || :; \
+	done
+
+# From a configuration that ends with what only make knows.
+doc: ## the interface as HTML, with Doxygen, into build/doc
+	@mkdir -p $(BUILD)/doc
+	{ cat tools/doc/Doxyfile; echo 'OUTPUT_DIRECTORY = "$(BUILD)/doc"'; echo 'PROJECT_NUMBER = $(VERSION)'; } | doxygen -
 
 # ---- care ----
 C_FILES = $(wildcard include/*.h include/*/*.h src/*/*.h src/*/*.c tools/*.c tools/*/*.[ch] tests/*.[ch] tests/*/*.[ch])

@@ -28,10 +28,10 @@ static qkv_status check_limits(const qkv_attention_desc *desc) {
         if (limits[i].value == 0)
             return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.%s is 0; it must be at least 1", limits[i].name);
     size_t sizes[] = {desc->max_batch, desc->num_heads, desc->max_seq_q, MAX_DIM * sizeof(float)}, product;
-    if (!qkvi_product(&product, sizes, 4) || product > INT64_MAX / 16)
+    if (!qkvi_product(&product, sizes, 4) || product > PTRDIFF_MAX / 16)
         return qkvi_fail(QKV_OVERFLOW, "desc.max_batch * num_heads * max_seq_q is more than can be addressed");
     sizes[2] = desc->max_seq_kv;
-    if (!qkvi_product(&product, sizes, 4) || product > INT64_MAX / 16)
+    if (!qkvi_product(&product, sizes, 4) || product > PTRDIFF_MAX / 16)
         return qkvi_fail(QKV_OVERFLOW, "desc.max_batch * num_heads * max_seq_kv is more than can be addressed");
     return QKV_OK;
 }

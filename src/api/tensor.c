@@ -18,7 +18,7 @@ qkv_status qkv_tensor_dense(qkv_tensor *out, cl_mem buffer, qkv_dtype dtype, siz
     if (qkv_dtype_size(dtype) == 0) return qkvi_fail(QKV_INVALID_DTYPE, "dtype is %d, which is no qkv_dtype", (int)dtype);
     if (rank > QKV_MAX_RANK) return qkvi_fail(QKV_INVALID_SHAPE, "rank is %zu; the most is %d", rank, QKV_MAX_RANK);
     if (rank > 0 && !shape) return qkvi_fail(QKV_INVALID_ARGUMENT, "shape is NULL");
-    if (!qkvi_product(&count, shape, rank) || !qkvi_mul(&count, count, qkv_dtype_size(dtype)) || count > INT64_MAX / 16)
+    if (!qkvi_product(&count, shape, rank) || !qkvi_mul(&count, count, qkv_dtype_size(dtype)) || count > PTRDIFF_MAX / 16)
         return qkvi_fail(QKV_OVERFLOW, "shape: the product of its sizes overflows");
     qkv_tensor t = {.storage = QKV_STORAGE_BUFFER, .dtype = (uint32_t)dtype, .rank = (uint32_t)rank};
     t.memory.buffer = buffer;

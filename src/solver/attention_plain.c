@@ -74,8 +74,7 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     const struct qkvi_attention_run *attention = opaque;
     struct qkvi_attention_args args;
     size_t rows;
-    if (!qkvi_product(&rows, (const size_t[]){attention->batch, plain->problem.num_heads, attention->seq_q}, 3) ||
-        rows > INT64_MAX)
+    if (!qkvi_product(&rows, (const size_t[]){attention->batch, plain->problem.num_heads, attention->seq_q}, 3))
         return qkvi_fail(QKV_OVERFLOW, "attention: batch * num_heads * seq_q is too large");
     const cl_long num_rows = (cl_long)rows;
     const size_t global[2] = {qkvi_round_up(rows, plain->local_size), qkvi_div_up(plain->problem.value_dim, CHUNK)};

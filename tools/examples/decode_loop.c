@@ -3,6 +3,7 @@
  * it. One plan serves every length; after it is made nothing is built or allocated.
  *   cc decode_loop.c $(pkg-config --cflags --libs qkv) -lOpenCL
  */
+#define CL_TARGET_OPENCL_VERSION 120 /* or any later version; libqkv itself needs no more */
 #include <qkv.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +17,24 @@ static void check(qkv_status status) {
     exit(1);
 }
 
+static void check_cl(cl_int error, const char *call) {
+    if (error == CL_SUCCESS) return;
+    fprintf(stderr, "%s failed: %d\n", call, error);
+    exit(1);
+}
+
 static cl_mem make_buffer(qkv_context *context, size_t floats) {
     cl_int error;
-    cl_mem buffer = clCreateBuffer(qkv_context_cl_context(context), CL_MEM_READ_WRITE, floats * sizeof(float), NULL, &error);
-    if (error == CL_SUCCESS) return buffer;
-    fprintf(stderr, "clCreateBuffer failed: %d\n", error);
-    exit(1);
+    cl_mem buffer =
+        clCreateBuffer(qkv_context_cl_context(context), CL_MEM_READ_WRITE, floats * sizeof(float), NULL, &error);
+    check_cl(error, "clCreateBuffer");
+    return buffer;
 }
 
 static qkv_linear *make_projection(qkv_context *context) {
     static float wq[Q_FEATURES * EMBED], wk[KV_FEATURES * EMBED], wv[KV_FEATURES * EMBED];
-    for (int i = 0; i < Q_FEATURES * EMBED; i++) wq[i] = (float)(i * 29 % 83) / 830.0f - 0.05f;
+    for (int i = 0; i < Q_FEATURES * EMBED; i++)
+        wq[i] = (float)(i * 29 % 83) / 830.0f - 0.05f;
     for (int i = 0; i < KV_FEATURES * EMBED; i++) {
         wk[i] = (float)(i * 31 % 89) / 890.0f - 0.05f;
         wv[i] = (float)(i * 37 % 97) / 970.0f - 0.05f;
@@ -70,8 +78,9 @@ int main(void) {
 
     /* Caches with room for every step; what is in use of them is a slice. */
     const size_t x_shape[] = {1, 1, EMBED}, q_shape[] = {1, HEADS, 1, DIM}, cache_shape[] = {1, KV_HEADS, STEPS, DIM};
-    cl_mem buffers[5] = {make_buffer(context, EMBED), make_buffer(context, Q_FEATURES), make_buffer(context, Q_FEATURES),
-                         make_buffer(context, KV_FEATURES * STEPS), make_buffer(context, KV_FEATURES * STEPS)};
+    cl_mem buffers[5] = {make_buffer(context, EMBED), make_buffer(context, Q_FEATURES),
+                         make_buffer(context, Q_FEATURES), make_buffer(context, KV_FEATURES * STEPS),
+                         make_buffer(context, KV_FEATURES * STEPS)};
     qkv_tensor x, q, out, key_cache, value_cache;
     check(qkv_tensor_dense(&x, buffers[0], QKV_F32, 3, x_shape));
     check(qkv_tensor_dense(&q, buffers[1], QKV_F32, 4, q_shape));
@@ -81,8 +90,10 @@ int main(void) {
 
     float token[EMBED], result[Q_FEATURES];
     for (size_t step = 0; step < STEPS; step++) {
-        for (size_t i = 0; i < EMBED; i++) token[i] = (float)((step + 1) * (i + 3) % 17) / 17.0f - 0.5f;
-        clEnqueueWriteBuffer(queue, buffers[0], CL_TRUE, 0, sizeof token, token, 0, NULL, NULL);
+        for (size_t i = 0; i < EMBED; i++)
+            token[i] = (float)((step + 1) * (i + 3) % 17) / 17.0f - 0.5f;
+        check_cl(clEnqueueWriteBuffer(queue, buffers[0], CL_TRUE, 0, sizeof token, token, 0, NULL, NULL),
+                 "clEnqueueWriteBuffer");
 
         qkv_tensor new_key, new_value, keys, values;
         check(qkv_tensor_slice(&new_key, &key_cache, 2, step, 1));
@@ -90,6 +101,7 @@ int main(void) {
         check(qkv_tensor_slice(&keys, &key_cache, 2, 0, step + 1));
         check(qkv_tensor_slice(&values, &value_cache, 2, 0, step + 1));
 
+        /* The context's queue is in order, so each run sees what the one before it wrote. */
         qkv_linear_args project = QKV_LINEAR_ARGS_INIT;
         project.x = &x;
         project.outputs[0] = &q;
@@ -105,10 +117,13 @@ int main(void) {
         attend.workspace = workspace;
         check(qkv_attention_run(attention, queue, &attend, 0, NULL, NULL));
     }
-    clEnqueueReadBuffer(queue, buffers[2], CL_TRUE, 0, sizeof result, result, 0, NULL, NULL);
+    check_cl(clEnqueueReadBuffer(queue, buffers[2], CL_TRUE, 0, sizeof result, result, 0, NULL, NULL),
+             "clEnqueueReadBuffer");
+    printf("%s\n%s\n", qkv_linear_describe(projection), qkv_attention_describe(attention));
     printf("after %d tokens: out[0] = %.6f\n", (int)STEPS, (double)result[0]);
 
-    for (size_t i = 0; i < 5; i++) clReleaseMemObject(buffers[i]);
+    for (size_t i = 0; i < 5; i++)
+        clReleaseMemObject(buffers[i]);
     qkv_workspace_destroy(workspace);
     qkv_attention_destroy(attention);
     qkv_linear_destroy(projection);

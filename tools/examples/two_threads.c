@@ -2,6 +2,7 @@
  * One plan, two threads: each has its own queue and workspace.
  *   cc two_threads.c $(pkg-config --cflags --libs qkv) -lOpenCL -pthread
  */
+#define CL_TARGET_OPENCL_VERSION 120 /* or any later version; libqkv itself needs no more */
 #include <pthread.h>
 #include <qkv.h>
 #include <stdio.h>
@@ -34,7 +35,8 @@ static void *work(void *argument) {
     struct worker *w = argument;
     cl_context cl = qkv_context_cl_context(w->context);
     float data[COUNT];
-    for (int i = 0; i < COUNT; i++) data[i] = (float)(i * 13 % 71) / 71.0f - 0.5f;
+    for (int i = 0; i < COUNT; i++)
+        data[i] = (float)(i * 13 % 71) / 71.0f - 0.5f;
     cl_command_queue queue = clCreateCommandQueue(cl, qkv_context_cl_device(w->context), 0, NULL);
     cl_mem in = clCreateBuffer(cl, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, sizeof data, data, NULL);
     cl_mem out = clCreateBuffer(cl, CL_MEM_READ_WRITE, sizeof data, NULL, NULL);
@@ -42,7 +44,8 @@ static void *work(void *argument) {
     w->failed = !queue || !in || !out ||
                 qkv_workspace_create(&workspace, w->context, qkv_attention_workspace_bytes(w->attention)) ||
                 run(w, queue, workspace, in, out);
-    if (w->failed) fprintf(stderr, "%s\n", qkv_error_message()); /* the message is this thread's own */
+    /* The message is this thread's own: another thread's failure does not replace it. */
+    if (w->failed) fprintf(stderr, "a thread failed: %s\n", qkv_error_message());
     qkv_workspace_destroy(workspace);
     if (in) clReleaseMemObject(in);
     if (out) clReleaseMemObject(out);
@@ -74,8 +77,10 @@ int main(void) {
         pthread_join(threads[i], NULL);
         wrong |= workers[i].failed;
     }
-    for (int i = 0; i < COUNT; i++) wrong |= workers[0].out[i] != workers[1].out[i];
-    printf("%s\n", wrong ? "the threads disagree" : "both threads have the same result");
+    for (int i = 0; i < COUNT; i++)
+        wrong |= workers[0].out[i] != workers[1].out[i];
+    printf("%s\n%s\n", qkv_attention_describe(attention),
+           wrong ? "a thread failed, or the threads disagree" : "both threads have the same result");
     qkv_attention_destroy(attention);
     qkv_context_destroy(context);
     return wrong;
