@@ -27,6 +27,8 @@
  *   - Functions named qkv_*_run only enqueue: they allocate nothing, build
  *     nothing, do not wait and do not flush. Their event, or the queue, says when they
  *     are done; who waits elsewhere than on that queue calls clFlush() first.
+ *   - OpenCL's headers are included for whatever version the application targets:
+ *     define CL_TARGET_OPENCL_VERSION (120 is enough here) before this header, or they say so.
  *   - Functions on different objects may be called from different threads. An
  *     object may be used by several threads at once unless its text says no;
  *     destroying it while another call uses it is an error of the caller's.

@@ -110,7 +110,7 @@ static void show_all(const qkv_device_list *list) {
             printf("\nThe environment's QKV_DEVICE=%s takes %s instead of auto.\n", environment,
                    qkv_device_list_device(list, index)->selector);
         else
-            printf("\nThe environment's QKV_DEVICE=%s: %s\n", environment, qkv_error_message());
+            printf("\n%s\n", qkv_error_message());
     }
 }
 

@@ -56,7 +56,8 @@ QKV_API qkv_status qkv_context_create(qkv_context **out, const char *selector,
                                       const qkv_context_options *options);
 
 /*
- * A context around OpenCL objects the caller made. They are retained, and released again by
+ * A context around OpenCL objects the caller made (qkv_device_list_select() and device_id in
+ * qkv_device_info choose a device as qkv_context_create() would). They are retained, and released again by
  * qkv_context_destroy().
  * context: may hold several devices. device: one of them.
  * queue: a queue of that context and device, in order or not. Creating plans and layers and the host functions use it
@@ -81,7 +82,8 @@ QKV_API const qkv_device_info *qkv_context_device(const qkv_context *context);
 /*
  * Scratch memory for qkv_*_run(). Each run that is in flight at the same time
  * needs one of its own; runs that follow each other (in-order queue, or chained by events)
- * may share one. Where a plan needs 0 bytes, args.workspace may be NULL.
+ * may share one. Where a plan needs 0 bytes, args.workspace may be NULL; the same plan may need some on another
+ * device, so portable programs always make one.
  */
 typedef struct qkv_workspace qkv_workspace;
 

@@ -75,7 +75,7 @@ typedef struct qkv_layer_args {
     const qkv_tensor *logsumexp;
     float scale;
     qkv_causal causal;
-    qkv_workspace *workspace;    /* of at least qkv_layer_workspace_bytes() */
+    qkv_workspace *workspace;    /* of at least qkv_layer_workspace_bytes(); NULL where that is 0 */
 } qkv_layer_args;
 
 #define QKV_LAYER_ARGS_INIT                                                                         \

@@ -128,11 +128,18 @@ static qkv_status check_limit(const char *name, size_t value, const char *limit_
                           : qkvi_fail(QKV_INVALID_SHAPE, "%s is %zu; desc.%s was %zu", name, value, limit_name, limit);
 }
 
+static const char *const slot_axes[NUM_SLOTS] = {
+    [Q] = " = (batch, num_heads, seq_q, head_dim)",       [K] = " = (batch, num_kv_heads, seq_kv, head_dim)",
+    [V] = " = (batch, num_kv_heads, seq_kv, value_dim)",  [OUT] = " = (batch, num_heads, seq_q, value_dim)",
+    [WEIGHTS] = " = (batch, num_heads, seq_q, seq_kv)",   [SCORES] = " = (batch, num_heads, seq_q, seq_kv)",
+    [LSE] = " = (batch, num_heads, seq_q)",
+};
+
 static qkv_status check_sizes(struct qkvi_attention_run *run, const struct qkvi_attention_problem *p,
                               const struct qkvi_operand *s) {
     for (int i = Q; i <= OUT; i++)
         if (s[i].tensor->rank != 4)
-            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be 4", s[i].name, s[i].tensor->rank);
+            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be 4%s", s[i].name, s[i].tensor->rank, slot_axes[i]);
     size_t b = (size_t)s[Q].tensor->shape[0], q = (size_t)s[Q].tensor->shape[2], k = (size_t)s[K].tensor->shape[2];
     const size_t shapes[NUM_SLOTS][4] = {
         [Q] = {b, p->num_heads, q, p->head_dim},    [K] = {b, p->num_kv_heads, k, p->head_dim},
@@ -143,7 +150,7 @@ static qkv_status check_sizes(struct qkvi_attention_run *run, const struct qkvi_
     for (int i = 0; i < NUM_SLOTS; i++) {
         if (i == MASK || !s[i].tensor) continue;
         qkv_status status = qkvi_operand_shape(s[i].tensor, s[i].name, i == LSE ? 3 : 4, shapes[i]);
-        if (status) return status;
+        if (status) return qkvi_fail_append(status, slot_axes[i]);
     }
     run->batch = b;
     run->seq_q = q;

@@ -112,8 +112,8 @@ static qkv_status check_attention(const qkv_host_attention_args *s) {
     const size_t full[4] = {s->batch, s->num_heads, s->seq_q, s->seq_kv};
     for (size_t i = 0; i < 4 && (s->mask_bool || s->mask_add); i++)
         if (s->mask_shape[i] != 1 && s->mask_shape[i] != full[i])
-            return qkvi_fail(QKV_INVALID_SHAPE, "args.mask_shape[%zu] is %zu; it must be 1 or %zu", i, s->mask_shape[i],
-                             full[i]);
+            return qkvi_fail(QKV_INVALID_SHAPE, "args.mask_shape[%zu] is %zu; it must be 1 or all %zu of that axis", i,
+                             s->mask_shape[i], full[i]);
     return QKV_OK;
 }
 

@@ -23,11 +23,11 @@ struct qkv_layer {
 /* ---- creating ---- */
 
 static qkv_status fill_defaults(qkv_layer_desc *d) {
-    if (d->num_heads == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.num_heads is 0");
+    if (d->num_heads == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.num_heads is 0; it must be at least 1");
     if (d->embed_dim == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.embed_dim is 0");
     if (d->head_dim == 0 && d->embed_dim % d->num_heads != 0)
         return qkvi_fail(QKV_INVALID_ARGUMENT,
-                         "desc.head_dim is 0, but num_heads (%zu) does not divide embed_dim (%zu)", d->num_heads,
+                         "desc.num_heads (%zu) does not divide embed_dim (%zu); set desc.head_dim", d->num_heads,
                          d->embed_dim);
     if (d->head_dim == 0) d->head_dim = d->embed_dim / d->num_heads;
     if (d->value_dim == 0) d->value_dim = d->head_dim;
@@ -250,6 +250,8 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     size_t b = (size_t)args->x->shape[0], q = (size_t)args->x->shape[1];
     const size_t x_shape[] = {b, q, d->embed_dim}, out_shape[] = {b, q, layer->out ? d->out_dim : d->num_heads * d->value_dim};
     status = qkvi_operand_shape(args->x, "args.x", 3, x_shape);
+    if (!status) status = check_seq("batch of args.x", b, "max_batch", d->max_batch);
+    if (!status) status = check_seq("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
     if (!status && args->kv && !layer->cross)
         status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.kv is given, but the layer was made without desc.cross");
     if (!status && !args->kv && d->kv_embed_dim != d->embed_dim)
@@ -264,8 +266,6 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     }
     if (!status) status = qkvi_operand_check(layer->context, args->out, "args.out", false, f32);
     if (!status) status = qkvi_operand_shape(args->out, "args.out", 3, out_shape);
-    if (!status) status = check_seq("batch of args.x", b, "max_batch", d->max_batch);
-    if (!status) status = check_seq("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
     if (!status) status = check_seq(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
     return status ? status : qkvi_workspace_check(layer->context, args->workspace, layer->workspace);
 }

@@ -22,6 +22,8 @@
 qkv_status qkvi_fail(qkv_status status, const char *format, ...) QKVI_PRINTF(2, 3);
 /* Puts "prefix: " before the message of a failure that is passed on. */
 qkv_status qkvi_fail_prefix(qkv_status status, const char *format, ...) QKVI_PRINTF(2, 3);
+/* Puts more behind the message. */
+qkv_status qkvi_fail_append(qkv_status status, const char *text);
 qkv_status qkvi_fail_memory(const char *what);
 
 /* ---- log.c ---- */

@@ -33,6 +33,12 @@ qkv_status qkvi_fail_prefix(qkv_status status, const char *format, ...) {
     return status;
 }
 
+qkv_status qkvi_fail_append(qkv_status status, const char *text) {
+    size_t used = strlen(message);
+    (void)snprintf(message + used, sizeof message - used, "%s", text);
+    return status;
+}
+
 qkv_status qkvi_fail_memory(const char *what) {
     return qkvi_fail(QKV_OUT_OF_MEMORY, "%s: host memory is exhausted", what);
 }

@@ -126,7 +126,8 @@ void print_platform_notes(FILE *out, const qkv_device_list *list) {
     for (size_t p = 0; p < qkv_device_list_num_platforms(list); p++) {
         const qkv_platform_info *platform = qkv_device_list_platform(list, p);
         if (platform->note && platform->note[0])
-            fprintf(out, "Platform %zu, %s: %s\n", p, platform->name, platform->note);
+            fprintf(out, "Platform %zu, %s: %s%s\n", p, platform->name, platform->note,
+                    strcmp(platform->name, "rusticl") ? "" : " (RUSTICL_ENABLE=llvmpipe or a driver's name turns it on)");
         else if (platform->num_devices == 0)
             fprintf(out, "Platform %zu, %s: no device\n", p, platform->name);
     }
