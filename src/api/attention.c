@@ -123,11 +123,6 @@ static qkv_status check_slots(const qkv_attention *attention, const struct qkvi_
     return qkvi_operands_disjoint(outputs, 4, inputs, 4);
 }
 
-static qkv_status check_limit(const char *name, size_t value, const char *limit_name, size_t limit) {
-    return value <= limit ? QKV_OK
-                          : qkvi_fail(QKV_INVALID_SHAPE, "%s is %zu; desc.%s was %zu", name, value, limit_name, limit);
-}
-
 static const char *const slot_axes[NUM_SLOTS] = {
     [Q] = " = (batch, num_heads, seq_q, head_dim)",       [K] = " = (batch, num_kv_heads, seq_kv, head_dim)",
     [V] = " = (batch, num_kv_heads, seq_kv, value_dim)",  [OUT] = " = (batch, num_heads, seq_q, value_dim)",
@@ -155,9 +150,9 @@ static qkv_status check_sizes(struct qkvi_attention_run *run, const struct qkvi_
     run->batch = b;
     run->seq_q = q;
     run->seq_kv = k;
-    qkv_status status = check_limit("batch of args.q", b, "max_batch", p->max_batch);
-    if (!status) status = check_limit("seq_q of args.q", q, "max_seq_q", p->max_seq_q);
-    if (!status) status = check_limit("seq_kv of args.k", k, "max_seq_kv", p->max_seq_kv);
+    qkv_status status = qkvi_limit_check("batch of args.q", b, "max_batch", p->max_batch);
+    if (!status) status = qkvi_limit_check("seq_q of args.q", q, "max_seq_q", p->max_seq_q);
+    if (!status) status = qkvi_limit_check("seq_kv of args.k", k, "max_seq_kv", p->max_seq_kv);
     return status;
 }
 

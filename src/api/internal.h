@@ -31,6 +31,9 @@ qkv_status qkvi_operand_check(const qkv_context *context, const qkv_tensor *t, c
 /* QKV_INVALID_SHAPE unless t has exactly this rank and shape. */
 qkv_status qkvi_operand_shape(const qkv_tensor *t, const char *name, size_t rank, const size_t *shape);
 
+/* QKV_INVALID_SHAPE where a size of a run exceeds what the plan was made for. */
+qkv_status qkvi_limit_check(const char *name, size_t value, const char *limit_name, size_t limit);
+
 /* An operand for the overlap check. */
 struct qkvi_operand {
     const qkv_tensor *tensor; /* NULL: absent */

@@ -234,11 +234,6 @@ static qkv_status place(struct intermediates *at, const qkv_layer *layer, const 
     return status;
 }
 
-static qkv_status check_seq(const char *name, size_t value, const char *limit_name, size_t limit) {
-    return value <= limit ? QKV_OK
-                          : qkvi_fail(QKV_INVALID_SHAPE, "%s is %zu; desc.%s was %zu", name, value, limit_name, limit);
-}
-
 /* What the steps do not check themselves, or would name by another name. */
 static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args) {
     const qkv_layer_desc *d = &layer->desc;
@@ -250,8 +245,8 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     size_t b = (size_t)args->x->shape[0], q = (size_t)args->x->shape[1];
     const size_t x_shape[] = {b, q, d->embed_dim}, out_shape[] = {b, q, layer->out ? d->out_dim : d->num_heads * d->value_dim};
     status = qkvi_operand_shape(args->x, "args.x", 3, x_shape);
-    if (!status) status = check_seq("batch of args.x", b, "max_batch", d->max_batch);
-    if (!status) status = check_seq("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
+    if (!status) status = qkvi_limit_check("batch of args.x", b, "max_batch", d->max_batch);
+    if (!status) status = qkvi_limit_check("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
     if (!status && args->kv && !layer->cross)
         status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.kv is given, but the layer was made without desc.cross");
     if (!status && !args->kv && d->kv_embed_dim != d->embed_dim)
@@ -266,7 +261,7 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     }
     if (!status) status = qkvi_operand_check(layer->context, args->out, "args.out", false, f32);
     if (!status) status = qkvi_operand_shape(args->out, "args.out", 3, out_shape);
-    if (!status) status = check_seq(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
+    if (!status) status = qkvi_limit_check(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
     return status ? status : qkvi_workspace_check(layer->context, args->workspace, layer->workspace);
 }
 

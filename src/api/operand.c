@@ -61,6 +61,11 @@ qkv_status qkvi_operand_shape(const qkv_tensor *t, const char *name, size_t rank
     return status;
 }
 
+qkv_status qkvi_limit_check(const char *name, size_t value, const char *limit_name, size_t limit) {
+    return value <= limit ? QKV_OK
+                          : qkvi_fail(QKV_INVALID_SHAPE, "%s is %zu; desc.%s was %zu", name, value, limit_name, limit);
+}
+
 static qkv_status check_pair(const struct qkvi_operand *output, const struct qkvi_operand *other) {
     if (!output->tensor || !other->tensor || !qkvi_view_overlap(output->tensor, other->tensor)) return QKV_OK;
     return qkvi_fail(QKV_OVERLAP, "%s shares elements with %s", output->name, other->name);

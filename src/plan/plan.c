@@ -77,6 +77,13 @@ static qkv_status describe(struct qkvi_plan *plan) {
     return QKV_OK;
 }
 
+qkv_status qkvi_plan_workspace(size_t *out_bytes, const struct qkvi_solver *solver, const void *state,
+                               const struct qkvi_problem *problem) {
+    *out_bytes = 0;
+    if (!solver->workspace || solver->workspace(out_bytes, state, problem)) return QKV_OK;
+    return qkvi_fail(QKV_OVERFLOW, "the workspace for these limits overflows");
+}
+
 static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                              const struct qkvi_solver *solver) {
     struct qkvi_text why = {0};
@@ -91,8 +98,7 @@ static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *progra
     if (status) return status;
     status = describe(&plan);
     if (!status) status = test(programs, &plan);
-    if (!status && !solver->workspace(&plan.workspace, plan.state, problem))
-        status = qkvi_fail(QKV_OVERFLOW, "the workspace for these limits overflows");
+    if (!status) status = qkvi_plan_workspace(&plan.workspace, solver, plan.state, problem);
     if (status) qkvi_plan_destroy(&plan);
     else *out = plan;
     return status;

@@ -39,6 +39,9 @@ struct qkvi_plan {
 qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                             const struct qkvi_choice *forced);
 void qkvi_plan_destroy(struct qkvi_plan *plan);
+/* The solver's workspace() or 0; QKV_OVERFLOW. */
+qkv_status qkvi_plan_workspace(size_t *out_bytes, const struct qkvi_solver *solver, const void *state,
+                               const struct qkvi_problem *problem);
 
 /* ---- weights.c: the packed weights of a linear layer ---- */
 struct qkvi_weights {

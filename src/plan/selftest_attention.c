@@ -142,7 +142,7 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
         problem.u.attention.max_seq_kv = like->max_seq_kv;
         status = solver->create(&state, programs, &problem);
     }
-    if (!status && !solver->workspace(&workspace, state, &problem)) status = qkvi_fail(QKV_OVERFLOW, "self-test");
+    if (!status) status = qkvi_plan_workspace(&workspace, solver, state, &problem);
     if (!status) status = prepare(&t, programs->rt, like, workspace);
     for (size_t i = 0; !status && i < QKVI_COUNT(shapes); i++) {
         struct shape shape = fit(&shapes[i], problem.u.attention.max_seq_kv, programs->limits.simulator);

@@ -60,14 +60,6 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return QKV_OK;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem)
-{
-    (void)state;
-    (void)problem;
-    *out_bytes = 0;
-    return true;
-}
-
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque)
 {
     const struct attention_plain *plain = state;
@@ -98,7 +90,6 @@ const struct qkvi_solver qkvi_attention_plain = {
     .create = create,
     .destroy = destroy,
     .panel = NULL,
-    .workspace = workspace,
     .run = run,
     .describe = describe,
 };

@@ -63,13 +63,6 @@ static size_t panel(const void *state) {
     return ((const struct state *)state)->panel;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
-    (void)state;
-    (void)problem;
-    *out_bytes = 0;
-    return true;
-}
-
 /* CLBlast's kernels count in int. */
 static bool is_plain_matrix(const struct qkvi_matrix *m, size_t rows, size_t columns) {
     if (m->row_stride > INT32_MAX || (int64_t)rows > (INT32_MAX - m->offset) / (m->row_stride > 0 ? m->row_stride : 1))
@@ -146,7 +139,6 @@ const struct qkvi_solver qkvi_linear_clblast = {
     .create = create,
     .destroy = destroy,
     .panel = panel,
-    .workspace = workspace,
     .run = run,
     .describe = describe,
 };

@@ -58,13 +58,6 @@ static size_t panel(const void *state) {
     return PANEL;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
-    (void)state;
-    (void)problem;
-    *out_bytes = 0;
-    return true;
-}
-
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
     const struct state *s = state;
     const struct qkvi_linear_run *r = run;
@@ -91,7 +84,6 @@ const struct qkvi_solver qkvi_linear_plain = {
     .create = create,
     .destroy = destroy,
     .panel = panel,
-    .workspace = workspace,
     .run = run,
     .describe = describe,
 };

@@ -140,13 +140,6 @@ static size_t panel(const void *state) {
     return s->set->panel;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
-    (void)state;
-    (void)problem;
-    *out_bytes = 0;
-    return true;
-}
-
 /* In units of one multiply-add on one compute unit: rounds of groups times the time of one. */
 static double time_of(const struct tile *t, const struct state *s, size_t rows, size_t columns) {
     const double groups = (double)qkvi_div_up(rows, t->rows) * (double)qkvi_div_up(columns, t->columns);
@@ -196,7 +189,6 @@ const struct qkvi_solver qkvi_linear_tile = {
     .create = create,
     .destroy = destroy,
     .panel = panel,
-    .workspace = workspace,
     .run = run,
     .describe = describe,
 };

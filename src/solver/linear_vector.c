@@ -113,13 +113,6 @@ static size_t panel(const void *state) {
     return (size_t)s->tile.width * s->tile.vectors;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
-    (void)state;
-    (void)problem;
-    *out_bytes = 0;
-    return true;
-}
-
 /* How `rows` rows are divided: bands of chunks of rows_per_group rows, even but for the last. */
 struct division {
     size_t rows_per_group, chunks_per_band, bands;
@@ -166,7 +159,6 @@ const struct qkvi_solver qkvi_linear_vector = {
     .create = create,
     .destroy = destroy,
     .panel = panel,
-    .workspace = workspace,
     .run = run,
     .describe = describe,
 };

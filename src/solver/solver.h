@@ -114,7 +114,7 @@ struct qkvi_solver {
     void (*destroy)(void *state);
     /* Columns of a panel (linear only; else NULL). */
     size_t (*panel)(const void *state);
-    /* Most scratch bytes any run within the problem's limits needs; false on overflow. */
+    /* Most scratch bytes any run within the problem's limits needs; false on overflow. NULL: never any. */
     bool (*workspace)(size_t *out_bytes, const void *state, const struct qkvi_problem *problem);
     /* run: const struct qkvi_linear_run * or const struct qkvi_attention_run *. Enqueues on the chain only. */
     qkv_status (*run)(const void *state, struct qkvi_chain *chain, const void *run);
