@@ -2,6 +2,7 @@
  * of its own (the library opens CLBlast once), forked before OpenCL is touched. */
 #include <check.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,40 @@ START_TEST(unknown_backends_are_refused) {
 }
 END_TEST
 
+START_TEST(auto_takes_what_was_faster) {
+    double seconds[2] = {-1, -1};
+    qkv_context *context = open_context("auto");
+    ck_assert_int_eq(qkv_context_measure_gemm(NULL, context, 8, 64, 64), QKV_INVALID_ARGUMENT);
+    ck_assert_int_eq(qkv_context_measure_gemm(seconds, context, 0, 64, 64), QKV_INVALID_ARGUMENT);
+    ck_assert_msg(qkv_context_measure_gemm(seconds, context, 8, 64, 64) == QKV_OK, "%s", qkv_error_message());
+    ck_assert(seconds[0] > 0 && seconds[1] >= 0);
+    messages[0] = '\0';
+    check_product(context);
+    bool faster = seconds[1] > 0 && seconds[1] < seconds[0];
+    ck_assert_msg((strstr(messages, "linear=clblast") != NULL) == faster, "%g %g %s", seconds[0], seconds[1], messages);
+    qkv_context_destroy(context);
+
+    context = open_context("native");
+    ck_assert_int_eq(qkv_context_measure_gemm(seconds, context, 8, 64, 64), QKV_INVALID_ARGUMENT);
+    qkv_context_destroy(context);
+}
+END_TEST
+
+/* The stand-in that does nothing is the fastest of all, and still not taken. */
+START_TEST(a_wrong_one_wins_no_race) {
+    char path[4096];
+    double seconds[2];
+    const char *build = getenv("BUILD");
+    (void)snprintf(path, sizeof path, "%s/tests/standins/wrong_clblast.so", build ? build : "build");
+    (void)setenv("QKV_CLBLAST", path, 1);
+    qkv_context *context = open_context(NULL);
+    ck_assert_msg(qkv_context_measure_gemm(seconds, context, 8, 64, 64) == QKV_OK, "%s", qkv_error_message());
+    ck_assert(seconds[0] > 0 && seconds[1] == 0);
+    check_product(context);
+    qkv_context_destroy(context);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("clblast");
     TCase *tests = tcase_create("clblast");
@@ -133,6 +168,8 @@ int main(void) {
     tcase_add_test(tests, absence_is_normal);
     tcase_add_test(tests, wrong_answers_are_caught_and_replaced);
     tcase_add_test(tests, a_forced_wrong_one_is_an_error);
+    tcase_add_test(tests, auto_takes_what_was_faster);
+    tcase_add_test(tests, a_wrong_one_wins_no_race);
     tcase_add_test(tests, unknown_backends_are_refused);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

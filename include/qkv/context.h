@@ -33,8 +33,9 @@ typedef struct qkv_context_options {
     /*
      * GEMM backend of linear layers: "native" (this library's own kernels), "clblast" (CLBlast's SGEMM, opened with
      * dlopen at first use and tried against known answers; where it is absent or wrong, that is logged and native used;
-     * its runs may allocate, and the order and error of its sums are its own), or "auto". auto takes native: it takes CLBlast only where that was measured to be
-     * faster, and nothing measures it yet. Where NULL, the environment variable QKV_GEMM, then "auto".
+     * its runs may allocate, and the order and error of its sums are its own), or "auto": CLBlast where
+     * qkv_context_measure_gemm() found it faster, else native. Where NULL, the environment variable QKV_GEMM, then
+     * "auto".
      */
     const char *gemm;
     qkv_kernel_function kernel; /* NULL: nobody is told */
@@ -74,6 +75,15 @@ QKV_API void qkv_context_destroy(qkv_context *context);
 QKV_API cl_context qkv_context_cl_context(const qkv_context *context);
 QKV_API cl_device_id qkv_context_cl_device(const qkv_context *context);
 QKV_API cl_command_queue qkv_context_cl_queue(const qkv_context *context);
+
+/*
+ * Times y = x W^T of these sizes with this library's own kernels and with CLBlast, in turns, and lets linear layers that
+ * are created in this context afterwards use the faster one. Takes as long as CLBlast compiles: seconds.
+ * out_seconds: [0] native, [1] CLBlast, or 0 where it is absent or wrong. The best of five runs each.
+ * Only for a context whose gemm is "auto". Errors: those of qkv_linear_create() and qkv_linear_run().
+ */
+QKV_API qkv_status qkv_context_measure_gemm(double out_seconds[2], qkv_context *context, size_t rows,
+                                            size_t in_features, size_t out_features);
 
 /* What is known of the device, texts included; lives as long as the context. `selector` and `reason`
  * are "" and is_auto is 0 for a wrapped context. */

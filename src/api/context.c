@@ -15,11 +15,12 @@ void qkv_context_destroy(qkv_context *context) {
     free(context);
 }
 
-static qkv_status read_gemm(bool *clblast, const char *given) {
+static qkv_status read_gemm(bool *automatic, bool *clblast, const char *given) {
     const char *gemm = given && *given ? given : getenv("QKV_GEMM");
     const char *source = given && *given ? "options.gemm" : "environment variable QKV_GEMM";
     *clblast = gemm && !strcmp(gemm, "clblast");
-    if (!gemm || !*gemm || *clblast || !strcmp(gemm, "auto") || !strcmp(gemm, "native")) return QKV_OK;
+    *automatic = !gemm || !*gemm || !strcmp(gemm, "auto");
+    if (*automatic || *clblast || !strcmp(gemm, "native")) return QKV_OK;
     return qkvi_fail(QKV_INVALID_ARGUMENT, "%s is \"%s\"; it must be auto, native or clblast", source, gemm);
 }
 
@@ -27,6 +28,7 @@ struct settings {
     struct qkvi_choice choice;
     struct qkvi_log log;
     struct qkvi_observer observer;
+    bool gemm_auto;
 };
 
 static qkv_status read_options(struct settings *out, const qkv_context_options *given) {
@@ -36,7 +38,7 @@ static qkv_status read_options(struct settings *out, const qkv_context_options *
     bool given_solver = options.solver && *options.solver;
     status = qkvi_choice_parse(&out->choice, NULL, given_solver ? options.solver : getenv("QKV_SOLVER"),
                                given_solver ? "options.solver" : "environment variable QKV_SOLVER");
-    if (!status) status = read_gemm(&out->choice.clblast, options.gemm);
+    if (!status) status = read_gemm(&out->gemm_auto, &out->choice.clblast, options.gemm);
     out->log = (struct qkvi_log){options.log, options.log_user};
     out->observer = (struct qkvi_observer){options.kernel, options.kernel_user};
     return status;
@@ -45,6 +47,8 @@ static qkv_status read_options(struct settings *out, const qkv_context_options *
 /* The runtime is open; on failure it is closed. */
 static qkv_status finish(qkv_context **out, qkv_context *context, const struct settings *settings) {
     context->choice = settings->choice;
+    context->gemm_auto = settings->gemm_auto;
+    atomic_init(&context->clblast_faster, false);
     context->rt.observer = settings->observer;
     qkv_status status = qkvi_programs_open(&context->programs, &context->rt);
     if (status) {

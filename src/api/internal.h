@@ -11,6 +11,8 @@ struct qkv_context {
     struct qkvi_runtime rt;
     struct qkvi_programs programs;
     struct qkvi_choice choice;
+    bool gemm_auto;             /* neither native nor clblast was asked for */
+    atomic_bool clblast_faster; /* by qkv_context_measure_gemm() */
 };
 qkv_context *qkvi_context_retain(qkv_context *context);
 

@@ -93,6 +93,7 @@ qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_l
     qkv_status status = qkvi_struct_read(&desc, sizeof desc, given, "desc");
     if (!status) status = check_desc(&problem.u.linear, &desc);
     if (!status) status = qkvi_choice_parse(&choice, &context->choice, desc.solver, "desc.solver");
+    if (!status && context->gemm_auto) choice.clblast = atomic_load(&context->clblast_faster);
     if (status) return status;
     qkv_linear *linear = calloc(1, sizeof *linear);
     if (!linear) return qkvi_fail_memory("linear layer");
