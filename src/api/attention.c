@@ -79,8 +79,10 @@ qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context, const
     if (!attention) return qkvi_fail_memory("attention plan");
     attention->context = qkvi_context_retain(context);
     status = qkvi_plan_create(&attention->plan, &context->programs, &problem, &choice);
-    if (status) qkv_attention_destroy(attention);
-    else *out = attention;
+    if (status)
+        qkv_attention_destroy(attention);
+    else
+        *out = attention;
     return status;
 }
 
@@ -100,7 +102,8 @@ static const char *const slot_names[NUM_SLOTS] = {"args.q",    "args.k",       "
 static void list_slots(struct qkvi_operand *slots, const qkv_attention_args *args) {
     const qkv_tensor *tensors[NUM_SLOTS] = {args->q,    args->k,       args->v,      args->out,
                                             args->mask, args->weights, args->scores, args->logsumexp};
-    for (int i = 0; i < NUM_SLOTS; i++) slots[i] = (struct qkvi_operand){tensors[i], slot_names[i]};
+    for (int i = 0; i < NUM_SLOTS; i++)
+        slots[i] = (struct qkvi_operand){tensors[i], slot_names[i]};
 }
 
 static qkv_status check_slots(const qkv_attention *attention, const struct qkvi_operand *slots) {
@@ -124,9 +127,12 @@ static qkv_status check_slots(const qkv_attention *attention, const struct qkvi_
 }
 
 static const char *const slot_axes[NUM_SLOTS] = {
-    [Q] = " = (batch, num_heads, seq_q, head_dim)",       [K] = " = (batch, num_kv_heads, seq_kv, head_dim)",
-    [V] = " = (batch, num_kv_heads, seq_kv, value_dim)",  [OUT] = " = (batch, num_heads, seq_q, value_dim)",
-    [WEIGHTS] = " = (batch, num_heads, seq_q, seq_kv)",   [SCORES] = " = (batch, num_heads, seq_q, seq_kv)",
+    [Q] = " = (batch, num_heads, seq_q, head_dim)",
+    [K] = " = (batch, num_kv_heads, seq_kv, head_dim)",
+    [V] = " = (batch, num_kv_heads, seq_kv, value_dim)",
+    [OUT] = " = (batch, num_heads, seq_q, value_dim)",
+    [WEIGHTS] = " = (batch, num_heads, seq_q, seq_kv)",
+    [SCORES] = " = (batch, num_heads, seq_q, seq_kv)",
     [LSE] = " = (batch, num_heads, seq_q)",
 };
 
@@ -134,12 +140,16 @@ static qkv_status check_sizes(struct qkvi_attention_run *run, const struct qkvi_
                               const struct qkvi_operand *s) {
     for (int i = Q; i <= OUT; i++)
         if (s[i].tensor->rank != 4)
-            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be 4%s", s[i].name, s[i].tensor->rank, slot_axes[i]);
+            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be 4%s", s[i].name, s[i].tensor->rank,
+                             slot_axes[i]);
     size_t b = (size_t)s[Q].tensor->shape[0], q = (size_t)s[Q].tensor->shape[2], k = (size_t)s[K].tensor->shape[2];
     const size_t shapes[NUM_SLOTS][4] = {
-        [Q] = {b, p->num_heads, q, p->head_dim},    [K] = {b, p->num_kv_heads, k, p->head_dim},
-        [V] = {b, p->num_kv_heads, k, p->value_dim}, [OUT] = {b, p->num_heads, q, p->value_dim},
-        [WEIGHTS] = {b, p->num_heads, q, k},        [SCORES] = {b, p->num_heads, q, k},
+        [Q] = {b, p->num_heads, q, p->head_dim},
+        [K] = {b, p->num_kv_heads, k, p->head_dim},
+        [V] = {b, p->num_kv_heads, k, p->value_dim},
+        [OUT] = {b, p->num_heads, q, p->value_dim},
+        [WEIGHTS] = {b, p->num_heads, q, k},
+        [SCORES] = {b, p->num_heads, q, k},
         [LSE] = {b, p->num_heads, q, 0},
     };
     for (int i = 0; i < NUM_SLOTS; i++) {
@@ -157,7 +167,8 @@ static qkv_status check_sizes(struct qkvi_attention_run *run, const struct qkvi_
 }
 
 /* Broadcast from the right: missing axes and axes of size 1 get stride 0. */
-static qkv_status read_mask(struct qkvi_attention_run *run, const struct qkvi_attention_problem *p, const qkv_tensor *t) {
+static qkv_status read_mask(struct qkvi_attention_run *run, const struct qkvi_attention_problem *p,
+                            const qkv_tensor *t) {
     const size_t full[4] = {run->batch, p->num_heads, run->seq_q, run->seq_kv};
     if (!t) return QKV_OK;
     if (t->rank < 1 || t->rank > 4)
@@ -180,9 +191,15 @@ static qkv_status read_scalars(struct qkvi_attention_run *run, const struct qkvi
     if (!isfinite(args->scale)) return qkvi_fail(QKV_INVALID_ARGUMENT, "args.scale is not finite");
     run->scale = args->scale != 0.0f ? args->scale : (float)(1.0 / sqrt((double)p->head_dim));
     switch (args->causal) {
-    case QKV_CAUSAL_OFF: run->causal_offset = NO_CAUSAL; return QKV_OK;
-    case QKV_CAUSAL_FIRST: run->causal_offset = 0; return QKV_OK;
-    case QKV_CAUSAL_LAST: run->causal_offset = (int64_t)run->seq_kv - (int64_t)run->seq_q; return QKV_OK;
+    case QKV_CAUSAL_OFF:
+        run->causal_offset = NO_CAUSAL;
+        return QKV_OK;
+    case QKV_CAUSAL_FIRST:
+        run->causal_offset = 0;
+        return QKV_OK;
+    case QKV_CAUSAL_LAST:
+        run->causal_offset = (int64_t)run->seq_kv - (int64_t)run->seq_q;
+        return QKV_OK;
     }
     return qkvi_fail(QKV_INVALID_ARGUMENT, "args.causal is %d, which is no qkv_causal", (int)args->causal);
 }

@@ -45,12 +45,14 @@ static const qkv_tensor *tensor_of(const struct array *a) {
 }
 
 static void release(struct array *arrays, size_t count) {
-    for (size_t i = 0; i < count; i++) qkvi_buffer_release(arrays[i].buffer);
+    for (size_t i = 0; i < count; i++)
+        qkvi_buffer_release(arrays[i].buffer);
 }
 
 /* ---- linear ---- */
 
-static qkv_status run_linear(const qkv_linear *linear, qkv_context *context, const struct array *x, const struct array *y) {
+static qkv_status run_linear(const qkv_linear *linear, qkv_context *context, const struct array *x,
+                             const struct array *y) {
     qkv_linear_args args = QKV_LINEAR_ARGS_INIT;
     qkv_workspace *workspace = NULL;
     qkv_status status = qkv_workspace_create(&workspace, context, qkv_linear_workspace_bytes(linear));
@@ -99,7 +101,8 @@ static qkv_status check_attention(const qkv_host_attention_args *s) {
     const struct {
         const char *name;
         size_t value, least, most;
-    } sizes[] = {{"num_heads", s->num_heads, 1, SIZE_MAX}, {"head_dim", s->head_dim, 1, 512},
+    } sizes[] = {{"num_heads", s->num_heads, 1, SIZE_MAX},
+                 {"head_dim", s->head_dim, 1, 512},
                  {"value_dim", s->value_dim, 0, 512}};
     for (size_t i = 0; i < QKVI_COUNT(sizes); i++)
         if (sizes[i].value < sizes[i].least || sizes[i].value > sizes[i].most)
@@ -136,7 +139,8 @@ static qkv_status plan_attention(qkv_attention **out, qkv_context *context, cons
 static qkv_status load_attention(struct array *a, qkv_context *context, float *out, const qkv_host_attention_args *s) {
     size_t kv_heads = s->num_kv_heads ? s->num_kv_heads : s->num_heads;
     size_t value_dim = s->value_dim ? s->value_dim : s->head_dim;
-    const size_t q[] = {s->batch, s->num_heads, s->seq_q, s->head_dim}, k[] = {s->batch, kv_heads, s->seq_kv, s->head_dim};
+    const size_t q[] = {s->batch, s->num_heads, s->seq_q, s->head_dim},
+                 k[] = {s->batch, kv_heads, s->seq_kv, s->head_dim};
     const size_t v[] = {s->batch, kv_heads, s->seq_kv, value_dim}, o[] = {s->batch, s->num_heads, s->seq_q, value_dim};
     const size_t w[] = {s->batch, s->num_heads, s->seq_q, s->seq_kv};
     qkv_status status = input(&a[Q], context, "args.q", s->q, 4, q);

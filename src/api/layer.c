@@ -8,10 +8,10 @@ struct qkv_layer {
     qkv_context *context;
     qkv_layer_desc desc; /* every default filled in; its pointers are not kept */
     bool cross;
-    qkv_linear *in;      /* Q, K, V; with cross Q alone */
-    qkv_linear *kv;      /* K, V; only with cross */
+    qkv_linear *in; /* Q, K, V; with cross Q alone */
+    qkv_linear *kv; /* K, V; only with cross */
     qkv_attention *attention;
-    qkv_linear *out;     /* NULL without wo */
+    qkv_linear *out;               /* NULL without wo */
     size_t part_offset[NUM_PARTS]; /* bytes into the workspace, for the largest sizes */
     size_t scratch_offset;         /* what the steps need themselves; they run one after the other */
     size_t workspace;
@@ -82,8 +82,7 @@ static qkv_status make_linears(qkv_layer *layer) {
     } else {
         status = make_linear(&layer->in, layer, "wq, wk and wv", d->embed_dim, qkv, 3);
     }
-    if (!status && d->wo.weight)
-        status = make_linear(&layer->out, layer, "wo", d->num_heads * d->value_dim, &wo, 1);
+    if (!status && d->wo.weight) status = make_linear(&layer->out, layer, "wo", d->num_heads * d->value_dim, &wo, 1);
     return status;
 }
 
@@ -171,8 +170,10 @@ qkv_status qkv_layer_create(qkv_layer **out, qkv_context *context, const qkv_lay
     layer->cross = layer->desc.cross != 0;
     if (!status) status = build(layer);
     layer->desc.solver = NULL;
-    if (status) qkv_layer_destroy(layer);
-    else *out = layer;
+    if (status)
+        qkv_layer_destroy(layer);
+    else
+        *out = layer;
     return status;
 }
 
@@ -243,7 +244,8 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
         status = qkvi_fail(QKV_INVALID_SHAPE, "args.x.rank is %u; (batch, seq_q, embed_dim) has 3", args->x->rank);
     if (status) return status;
     size_t b = (size_t)args->x->shape[0], q = (size_t)args->x->shape[1];
-    const size_t x_shape[] = {b, q, d->embed_dim}, out_shape[] = {b, q, layer->out ? d->out_dim : d->num_heads * d->value_dim};
+    const size_t x_shape[] = {b, q, d->embed_dim},
+                 out_shape[] = {b, q, layer->out ? d->out_dim : d->num_heads * d->value_dim};
     status = qkvi_operand_shape(args->x, "args.x", 3, x_shape);
     if (!status) status = qkvi_limit_check("batch of args.x", b, "max_batch", d->max_batch);
     if (!status) status = qkvi_limit_check("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
@@ -261,16 +263,18 @@ static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args)
     }
     if (!status) status = qkvi_operand_check(layer->context, args->out, "args.out", false, f32);
     if (!status) status = qkvi_operand_shape(args->out, "args.out", 3, out_shape);
-    if (!status) status = qkvi_limit_check(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
+    if (!status)
+        status = qkvi_limit_check(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
     return status ? status : qkvi_workspace_check(layer->context, args->workspace, layer->workspace);
 }
 
 /* Every output against every input: the steps see only their own. */
 static qkv_status check_overlap(const qkv_layer *layer, const qkv_layer_args *args) {
     const struct qkvi_operand outputs[] = {
-        {args->out, "args.out"},         {args->q, "args.q"},           {args->k, "args.k"},
-        {args->v, "args.v"},             {args->heads, "args.heads"},   {args->weights, "args.weights"},
-        {args->scores, "args.scores"},   {args->logsumexp, "args.logsumexp"},
+        {args->out, "args.out"},       {args->q, "args.q"},
+        {args->k, "args.k"},           {args->v, "args.v"},
+        {args->heads, "args.heads"},   {args->weights, "args.weights"},
+        {args->scores, "args.scores"}, {args->logsumexp, "args.logsumexp"},
     };
     const struct qkvi_operand inputs[] = {{args->x, "args.x"}, {args->kv, "args.kv"}, {args->mask, "args.mask"}};
     const struct qkvi_operand *all[] = {outputs, inputs};
@@ -377,7 +381,8 @@ size_t qkv_layer_workspace_bytes(const qkv_layer *layer) {
 
 size_t qkv_layer_memory_bytes(const qkv_layer *layer) {
     if (!layer) return 0;
-    return qkv_linear_memory_bytes(layer->in) + qkv_linear_memory_bytes(layer->kv) + qkv_linear_memory_bytes(layer->out);
+    return qkv_linear_memory_bytes(layer->in) + qkv_linear_memory_bytes(layer->kv) +
+           qkv_linear_memory_bytes(layer->out);
 }
 
 const char *qkv_layer_describe(const qkv_layer *layer) {

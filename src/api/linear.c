@@ -28,11 +28,9 @@ static qkv_status check_desc(struct qkvi_linear_problem *problem, const qkv_line
     };
     for (size_t i = 0; i < desc->num_outputs; i++) {
         const qkv_linear_output *output = &desc->outputs[i];
-        if (output->out_features == 0)
-            return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.outputs[%zu].out_features is 0", i);
+        if (output->out_features == 0) return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.outputs[%zu].out_features is 0", i);
         for (size_t j = 0; j < QKVI_COUNT(output->reserved); j++)
-            if (output->reserved[j])
-                return qkvi_fail(QKV_UNSUPPORTED, "desc.outputs[%zu].reserved is not zero", i);
+            if (output->reserved[j]) return qkvi_fail(QKV_UNSUPPORTED, "desc.outputs[%zu].reserved is not zero", i);
         size_t bytes;
         if (!qkvi_mul(&bytes, output->out_features, sizeof(float)) || !qkvi_mul(&bytes, bytes, desc->in_features))
             return qkvi_fail(QKV_OVERFLOW, "desc.outputs[%zu].out_features times desc.in_features overflows", i);
@@ -105,8 +103,10 @@ qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_l
         status = qkvi_weights_create(&linear->weights, &context->programs, &problem.u.linear,
                                      linear->plan.solver->panel(linear->plan.state));
     if (!status) status = pack_host_weights(linear, &desc);
-    if (status) qkv_linear_destroy(linear);
-    else *out = linear;
+    if (status)
+        qkv_linear_destroy(linear);
+    else
+        *out = linear;
     return status;
 }
 
@@ -147,7 +147,8 @@ qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *li
     if (!status) status = qkvi_operand_matrix(&run->x, &run->rows, &features, args->x, "args.x");
     if (!status) status = check_features("args.x", features, w->in_features);
     if (!status && run->rows > linear->max_rows)
-        status = qkvi_fail(QKV_INVALID_SHAPE, "args.x has %zu rows; desc.max_rows was %zu", run->rows, linear->max_rows);
+        status =
+            qkvi_fail(QKV_INVALID_SHAPE, "args.x has %zu rows; desc.max_rows was %zu", run->rows, linear->max_rows);
     for (size_t i = 0; !status && i < w->num_outputs; i++) {
         const char *name = output_names[i];
         outputs[i] = (struct qkvi_operand){args->outputs[i], name};
@@ -187,7 +188,8 @@ qkv_status qkv_linear_run(const qkv_linear *linear, cl_command_queue queue, cons
 /* ---- updating ---- */
 
 /* Both are checked before either is enqueued: an error leaves the layer as it was. */
-static qkv_status check_update(const qkv_linear *linear, size_t output, const qkv_tensor *weight, const qkv_tensor *bias) {
+static qkv_status check_update(const qkv_linear *linear, size_t output, const qkv_tensor *weight,
+                               const qkv_tensor *bias) {
     bool out_in = linear->layout == QKV_WEIGHT_OUT_IN;
     size_t n = linear->weights.packed.out_features[output], k = linear->weights.packed.in_features;
     const size_t shape[2] = {out_in ? n : k, out_in ? k : n};

@@ -92,8 +92,8 @@ qkv_status qkv_context_measure_gemm(double out_seconds[2], qkv_context *context,
         out_seconds[1] = c[1].linear ? c[1].best : 0;
         bool faster = c[1].linear && c[1].best < c[0].best;
         atomic_store(&context->clblast_faster, faster);
-        qkvi_log(&context->rt.log, QKV_LOG_INFO, "GEMM %zu x %zu x %zu: native %.3g s, CLBlast %.3g s; auto takes %s", rows,
-                 in_features, out_features, out_seconds[0], out_seconds[1], faster ? "CLBlast" : "native");
+        qkvi_log(&context->rt.log, QKV_LOG_INFO, "GEMM %zu x %zu x %zu: native %.3g s, CLBlast %.3g s; auto takes %s",
+                 rows, in_features, out_features, out_seconds[0], out_seconds[1], faster ? "CLBlast" : "native");
     }
     qkv_linear_destroy(c[0].linear);
     qkv_linear_destroy(c[1].linear);

@@ -4,10 +4,14 @@
 
 static const char *dtype_name(uint32_t dtype) {
     switch (dtype) {
-    case QKV_F32: return "F32";
-    case QKV_F16: return "F16";
-    case QKV_BF16: return "BF16";
-    case QKV_BOOL: return "BOOL";
+    case QKV_F32:
+        return "F32";
+    case QKV_F16:
+        return "F16";
+    case QKV_BF16:
+        return "BF16";
+    case QKV_BOOL:
+        return "BOOL";
     }
     return "unknown";
 }
@@ -39,7 +43,8 @@ qkv_status qkvi_operand_check(const qkv_context *context, const qkv_tensor *t, c
 
 static void add_shape(struct qkvi_text *text, size_t rank, const uint64_t *shape) {
     qkvi_text_add(text, "(");
-    for (size_t i = 0; i < rank; i++) qkvi_text_add(text, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
+    for (size_t i = 0; i < rank; i++)
+        qkvi_text_add(text, "%s%llu", i ? ", " : "", (unsigned long long)shape[i]);
     qkvi_text_add(text, ")");
 }
 

@@ -15,10 +15,12 @@ qkv_status qkv_tensor_dense(qkv_tensor *out, cl_mem buffer, qkv_dtype dtype, siz
     size_t count;
     if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
     if (!buffer) return qkvi_fail(QKV_INVALID_ARGUMENT, "buffer is NULL");
-    if (qkv_dtype_size(dtype) == 0) return qkvi_fail(QKV_INVALID_DTYPE, "dtype is %d, which is no qkv_dtype", (int)dtype);
+    if (qkv_dtype_size(dtype) == 0)
+        return qkvi_fail(QKV_INVALID_DTYPE, "dtype is %d, which is no qkv_dtype", (int)dtype);
     if (rank > QKV_MAX_RANK) return qkvi_fail(QKV_INVALID_SHAPE, "rank is %zu; the most is %d", rank, QKV_MAX_RANK);
     if (rank > 0 && !shape) return qkvi_fail(QKV_INVALID_ARGUMENT, "shape is NULL");
-    if (!qkvi_product(&count, shape, rank) || !qkvi_mul(&count, count, qkv_dtype_size(dtype)) || count > PTRDIFF_MAX / 16)
+    if (!qkvi_product(&count, shape, rank) || !qkvi_mul(&count, count, qkv_dtype_size(dtype)) ||
+        count > PTRDIFF_MAX / 16)
         return qkvi_fail(QKV_OVERFLOW, "shape: the product of its sizes overflows");
     qkv_tensor t = {.storage = QKV_STORAGE_BUFFER, .dtype = (uint32_t)dtype, .rank = (uint32_t)rank};
     t.memory.buffer = buffer;
@@ -44,8 +46,8 @@ qkv_status qkv_tensor_slice(qkv_tensor *out, const qkv_tensor *in, size_t axis, 
     if (axis >= in->rank) return qkvi_fail(QKV_INVALID_SHAPE, "axis is %zu; the tensor's rank is %u", axis, in->rank);
     size_t size = (size_t)in->shape[axis];
     if (begin > size || length > size - begin)
-        return qkvi_fail(QKV_INVALID_SHAPE, "begin %zu and length %zu reach past axis %zu of size %zu", begin, length, axis,
-                         size);
+        return qkvi_fail(QKV_INVALID_SHAPE, "begin %zu and length %zu reach past axis %zu of size %zu", begin, length,
+                         axis, size);
     qkv_tensor t = *in;
     /* An empty slice at the very end starts nowhere: its offset stays where it is valid. */
     if (length > 0) t.offset = (uint64_t)((int64_t)t.offset + (int64_t)begin * t.stride[axis]);
@@ -62,8 +64,8 @@ qkv_status qkv_tensor_permute(qkv_tensor *out, const qkv_tensor *in, const size_
     unsigned seen = 0;
     for (uint32_t i = 0; i < in->rank; i++) {
         if (order[i] >= in->rank || (seen >> order[i] & 1u))
-            return qkvi_fail(QKV_INVALID_SHAPE, "order[%u] is %zu: order must name each of the %u axes once", i, order[i],
-                             in->rank);
+            return qkvi_fail(QKV_INVALID_SHAPE, "order[%u] is %zu: order must name each of the %u axes once", i,
+                             order[i], in->rank);
         seen |= 1u << order[i];
         t.shape[i] = in->shape[order[i]];
         t.stride[i] = in->stride[order[i]];
@@ -98,8 +100,7 @@ qkv_status qkv_tensor_heads(qkv_tensor *out, const qkv_tensor *in, size_t num_he
     static const size_t order[] = {0, 2, 1, 3};
     qkv_status status = check(out, in);
     if (status) return status;
-    if (in->rank != 3)
-        return qkvi_fail(QKV_INVALID_SHAPE, "in.rank is %u; (batch, seq, features) has 3", in->rank);
+    if (in->rank != 3) return qkvi_fail(QKV_INVALID_SHAPE, "in.rank is %u; (batch, seq, features) has 3", in->rank);
     if (num_heads == 0 || in->shape[2] % num_heads != 0)
         return qkvi_fail(QKV_INVALID_SHAPE, "num_heads is %zu, which does not divide the %zu features", num_heads,
                          (size_t)in->shape[2]);

@@ -66,7 +66,8 @@ bool qkvi_view_overlap(const qkv_tensor *a, const qkv_tensor *b) {
     if (a->memory.buffer != b->memory.buffer) return false;
     int64_t a_low, a_high, b_low, b_high;
     if (!qkvi_view_extent(a, &a_low, &a_high) || !qkvi_view_extent(b, &b_low, &b_high)) return false;
-    int64_t a_size = (int64_t)qkv_dtype_size((qkv_dtype)a->dtype), b_size = (int64_t)qkv_dtype_size((qkv_dtype)b->dtype);
+    int64_t a_size = (int64_t)qkv_dtype_size((qkv_dtype)a->dtype),
+            b_size = (int64_t)qkv_dtype_size((qkv_dtype)b->dtype);
     if ((a_high + 1) * a_size <= b_low * b_size || (b_high + 1) * b_size <= a_low * a_size) return false;
 
     struct search s = {.n = 0, .budget = BUDGET};
@@ -74,6 +75,7 @@ bool qkvi_view_overlap(const qkv_tensor *a, const qkv_tensor *b) {
     add_axes(&s, a, 1, &target);
     add_axes(&s, b, -1, &target);
     s.reach[s.n] = 0;
-    for (int i = s.n - 1; i >= 0; i--) s.reach[i] = s.reach[i + 1] + s.terms[i].step * s.terms[i].limit;
+    for (int i = s.n - 1; i >= 0; i--)
+        s.reach[i] = s.reach[i + 1] + s.terms[i].step * s.terms[i].limit;
     return solve(&s, 0, target);
 }

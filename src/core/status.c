@@ -49,22 +49,26 @@ const char *qkv_error_message(void) {
 
 const char *qkv_status_name(qkv_status status) {
     switch (status) {
-#define QKVI_NAME(name, value, text) \
-    case name: return #name;
+#define QKVI_NAME(name, value, text)                                                                                   \
+    case name:                                                                                                         \
+        return #name;
         QKV_STATUS_LIST(QKVI_NAME)
 #undef QKVI_NAME
-    case QKV_STATUS_FORCE_INT: break;
+    case QKV_STATUS_FORCE_INT:
+        break;
     }
     return "QKV_UNKNOWN";
 }
 
 const char *qkv_status_text(qkv_status status) {
     switch (status) {
-#define QKVI_TEXT(name, value, text) \
-    case name: return text;
+#define QKVI_TEXT(name, value, text)                                                                                   \
+    case name:                                                                                                         \
+        return text;
         QKV_STATUS_LIST(QKVI_TEXT)
 #undef QKVI_TEXT
-    case QKV_STATUS_FORCE_INT: break;
+    case QKV_STATUS_FORCE_INT:
+        break;
     }
     return "not a status of this library";
 }

@@ -2,10 +2,14 @@
 
 size_t qkv_dtype_size(qkv_dtype dtype) {
     switch (dtype) {
-    case QKV_F32: return 4;
-    case QKV_F16: return 2;
-    case QKV_BF16: return 2;
-    case QKV_BOOL: return 1;
+    case QKV_F32:
+        return 4;
+    case QKV_F16:
+        return 2;
+    case QKV_BF16:
+        return 2;
+    case QKV_BOOL:
+        return 1;
     }
     return 0;
 }
@@ -31,8 +35,10 @@ static bool extent(const qkv_tensor *t, int64_t *lowest, int64_t *highest) {
         int64_t span;
         if (!axis_span(&span, t->shape[i], t->stride[i])) return false;
         if (span < 0 ? low < INT64_MIN / 16 - span : high > INT64_MAX / 16 - span) return false;
-        if (span < 0) low += span;
-        else high += span;
+        if (span < 0)
+            low += span;
+        else
+            high += span;
     }
     *lowest = low;
     *highest = high;
@@ -59,7 +65,8 @@ static qkv_status check_header(const qkv_tensor *t, const char *name) {
     if (t->rank > QKV_MAX_RANK)
         return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; the most is %d", name, t->rank, QKV_MAX_RANK);
     bool reserved = t->reserved_flags != 0;
-    for (size_t i = 0; i < QKVI_COUNT(t->reserved); i++) reserved = reserved || t->reserved[i] != 0;
+    for (size_t i = 0; i < QKVI_COUNT(t->reserved); i++)
+        reserved = reserved || t->reserved[i] != 0;
     if (reserved)
         return qkvi_fail(QKV_UNSUPPORTED, "%s has a reserved field that is not zero; this version knows none", name);
     if (!t->memory.buffer) return qkvi_fail(QKV_INVALID_ARGUMENT, "%s.memory.buffer is NULL", name);

@@ -99,8 +99,10 @@ static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *progra
     status = describe(&plan);
     if (!status) status = test(programs, &plan);
     if (!status) status = qkvi_plan_workspace(&plan.workspace, solver, plan.state, problem);
-    if (status) qkvi_plan_destroy(&plan);
-    else *out = plan;
+    if (status)
+        qkvi_plan_destroy(&plan);
+    else
+        *out = plan;
     return status;
 }
 
@@ -124,7 +126,8 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
         if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
         /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
         if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY) break;
-        if (!*name) qkvi_log(log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s", qkv_error_message());
+        if (!*name)
+            qkvi_log(log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s", qkv_error_message());
     }
     qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());
     return status;

@@ -11,7 +11,8 @@ float qkvi_selftest_value(size_t seed, size_t index) {
 }
 
 void qkvi_selftest_fill(float *data, size_t count, size_t seed) {
-    for (size_t i = 0; i < count; i++) data[i] = qkvi_selftest_value(seed, i);
+    for (size_t i = 0; i < count; i++)
+        data[i] = qkvi_selftest_value(seed, i);
 }
 
 qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, const float *data, size_t count) {

@@ -37,17 +37,21 @@ static void reference_row(struct buffers *t, const struct shape *s, size_t i, do
         score[j] = -INFINITY;
         if (!t->seen[j]) continue;
         score[j] = 0;
-        for (size_t c = 0; c < t->d; c++) score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
+        for (size_t c = 0; c < t->d; c++)
+            score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
         score[j] *= scale;
         if (score[j] > max) max = score[j];
     }
-    for (size_t c = 0; c < t->dv; c++) t->expected[i * t->dv + c] = 0;
+    for (size_t c = 0; c < t->dv; c++)
+        t->expected[i * t->dv + c] = 0;
     for (size_t j = 0; j < keys; j++) {
         double weight = exp(score[j] - max);
         sum += weight;
-        for (size_t c = 0; c < t->dv; c++) t->expected[i * t->dv + c] += weight * t->v[j * t->dv + c];
+        for (size_t c = 0; c < t->dv; c++)
+            t->expected[i * t->dv + c] += weight * t->v[j * t->dv + c];
     }
-    for (size_t c = 0; sum > 0 && c < t->dv; c++) t->expected[i * t->dv + c] /= sum;
+    for (size_t c = 0; sum > 0 && c < t->dv; c++)
+        t->expected[i * t->dv + c] /= sum;
     t->expected_lse[i] = max + log(sum);
 }
 
@@ -63,7 +67,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     qkvi_selftest_fill(t->k, MAX_KV * t->d, 2);
     qkvi_selftest_fill(t->v, MAX_KV * t->dv, 3);
     /* The first key stays, so that no row is empty. */
-    for (size_t j = 0; j < MAX_KV; j++) t->seen[j] = !like->mask || j % 5 != 3;
+    for (size_t j = 0; j < MAX_KV; j++)
+        t->seen[j] = !like->mask || j % 5 != 3;
     qkv_status status = qkvi_selftest_upload(&t->dq, rt, t->q, MAX_Q * t->d);
     if (!status) status = qkvi_selftest_upload(&t->dk, rt, t->k, MAX_KV * t->d);
     if (!status) status = qkvi_selftest_upload(&t->dv_, rt, t->v, MAX_KV * t->dv);
@@ -79,7 +84,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
 
 static void release(struct buffers *t) {
     cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->workspace};
-    for (size_t i = 0; i < QKVI_COUNT(all); i++) qkvi_buffer_release(all[i]);
+    for (size_t i = 0; i < QKVI_COUNT(all); i++)
+        qkvi_buffer_release(all[i]);
     free(t->q);
     free(t->k);
     free(t->v);
@@ -111,7 +117,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .causal_offset = shape->causal_offset,
         .workspace = t->workspace,
     };
-    for (size_t i = 0; i < shape->seq_q; i++) reference_row(t, shape, i, (double)scale);
+    for (size_t i = 0; i < shape->seq_q; i++)
+        reference_row(t, shape, i, (double)scale);
     qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = qkvi_buffer_read(rt, t->out, t->dout, 0, shape->seq_q * t->dv * sizeof(float));
     if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));

@@ -20,7 +20,8 @@ static void reference(double *y, const float *x, const float *w, const float *b,
     for (size_t r = 0; r < MAX_ROWS; r++)
         for (size_t c = 0; c < n; c++) {
             double sum = b ? b[c] : 0;
-            for (size_t k = 0; k < K; k++) sum += (double)x[r * K + k] * w[c * K + k];
+            for (size_t k = 0; k < K; k++)
+                sum += (double)x[r * K + k] * w[c * K + k];
             y[r * n + c] = sum;
         }
 }
@@ -43,7 +44,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
 
 static void release(struct buffers *t) {
     cl_mem all[] = {t->dx, t->dw0, t->dw1, t->db1, t->dy0, t->dy1};
-    for (size_t i = 0; i < QKVI_COUNT(all); i++) qkvi_buffer_release(all[i]);
+    for (size_t i = 0; i < QKVI_COUNT(all); i++)
+        qkvi_buffer_release(all[i]);
     free(t);
 }
 

@@ -29,8 +29,10 @@ qkv_status qkvi_weights_create(struct qkvi_weights *out, struct qkvi_programs *p
     if (!status) status = qkvi_buffer_create(&weights.packed.packed, programs->rt, packed_bytes, "packed weights");
     if (!status) status = qkvi_buffer_create(&weights.packed.bias, programs->rt, bias_bytes, "packed biases");
     weights.bytes = packed_bytes + bias_bytes;
-    if (status) qkvi_weights_destroy(&weights);
-    else *out = weights;
+    if (status)
+        qkvi_weights_destroy(&weights);
+    else
+        *out = weights;
     return status;
 }
 

@@ -5,7 +5,8 @@
 
 static struct qkvi_ledger_entry *find(struct qkvi_programs *programs, const char *key) {
     struct qkvi_ledger_entry *line = programs->ledger;
-    while (line && strcmp(line->key, key)) line = line->next;
+    while (line && strcmp(line->key, key))
+        line = line->next;
     return line;
 }
 

@@ -98,15 +98,16 @@ static qkv_status measure_loops(size_t *limit, struct qkvi_programs *programs) {
     if (programs->rt->limits.simulator) return QKV_OK;
     qkv_status status = run_loops(&value, programs);
     if (status) return status;
-    for (; steps < (size_t)PROBE_OUTER * PROBE_INNER && x != value; steps++) x = x * 1664525u + 1013904223u;
+    for (; steps < (size_t)PROBE_OUTER * PROBE_INNER && x != value; steps++)
+        x = x * 1664525u + 1013904223u;
     if (steps == (size_t)PROBE_OUTER * PROBE_INNER && x == value) return QKV_OK;
     if (x != value)
         return qkvi_fail(QKV_SELF_TEST_FAILED, "a loop of %d steps computes nonsense on %s", PROBE_OUTER * PROBE_INNER,
                          programs->rt->info.name);
     *limit = steps - steps / 8;
     qkvi_log(&programs->rt->log, QKV_LOG_WARNING,
-             "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu", programs->rt->info.name, steps,
-             *limit);
+             "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu", programs->rt->info.name,
+             steps, *limit);
     return QKV_OK;
 }
 

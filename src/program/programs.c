@@ -40,7 +40,8 @@ static const struct qkvi_source *find_source(const char *stem) {
 
 static struct qkvi_program_entry *find(struct qkvi_programs *programs, const char *key) {
     struct qkvi_program_entry *entry = programs->first;
-    while (entry && strcmp(entry->key, key)) entry = entry->next;
+    while (entry && strcmp(entry->key, key))
+        entry = entry->next;
     return entry;
 }
 
@@ -61,8 +62,8 @@ static void build(struct qkvi_program_entry *entry, const struct qkvi_programs *
         entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
     } else {
         (void)pthread_mutex_lock(&qkvi_build_mutex);
-        entry->status = qkvi_module_build(&entry->program, programs->rt, source->text, source->length,
-                                          qkvi_text_get(&all), &log);
+        entry->status =
+            qkvi_module_build(&entry->program, programs->rt, source->text, source->length, qkvi_text_get(&all), &log);
         (void)pthread_mutex_unlock(&qkvi_build_mutex);
     }
     if (entry->status) {
@@ -108,8 +109,10 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
         qkvi_log(&programs->rt->log, entry->status ? QKV_LOG_WARNING : QKV_LOG_DEBUG, "%s", qkvi_text_get(&message));
     qkvi_text_free(&message);
     qkv_status status = entry->status;
-    if (status) (void)qkvi_fail(status, "%s", entry->failure ? entry->failure : stem);
-    else *out = entry;
+    if (status)
+        (void)qkvi_fail(status, "%s", entry->failure ? entry->failure : stem);
+    else
+        *out = entry;
     if (passing) free_entry(entry);
     return status;
 }

@@ -12,8 +12,9 @@
 #define NO_TRANSPOSE 111
 
 typedef int (*sgemm_function)(int layout, int a_transpose, int b_transpose, size_t m, size_t n, size_t k, float alpha,
-                              cl_mem a, size_t a_offset, size_t a_ld, cl_mem b, size_t b_offset, size_t b_ld, float beta,
-                              cl_mem c, size_t c_offset, size_t c_ld, cl_command_queue *queue, cl_event *event);
+                              cl_mem a, size_t a_offset, size_t a_ld, cl_mem b, size_t b_offset, size_t b_ld,
+                              float beta, cl_mem c, size_t c_offset, size_t c_ld, cl_command_queue *queue,
+                              cl_event *event);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool tried;
@@ -38,7 +39,8 @@ static void open_library(void) {
         if (!symbol) error = "it has no CLBlastSgemm";
     }
     if (error)
-        for (size_t i = 0; i + 1 < sizeof reason && error[i]; i++) reason[i] = error[i];
+        for (size_t i = 0; i + 1 < sizeof reason && error[i]; i++)
+            reason[i] = error[i];
 }
 
 bool qkvi_clblast_available(struct qkvi_text *why) {
@@ -56,8 +58,7 @@ static qkv_status gate(struct qkvi_chain *chain) {
     bool first = chain->num_commands == 0;
     cl_uint num_wait = first ? chain->num_wait : chain->last ? 1 : 0;
     if (num_wait == 0 || (!first && chain->in_order)) return QKV_OK;
-    cl_int error =
-        clEnqueueBarrierWithWaitList(chain->queue, num_wait, first ? chain->wait_list : &chain->last, NULL);
+    cl_int error = clEnqueueBarrierWithWaitList(chain->queue, num_wait, first ? chain->wait_list : &chain->last, NULL);
     return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueBarrierWithWaitList");
 }
 
@@ -68,7 +69,8 @@ qkv_status qkvi_chain_clblast(struct qkvi_chain *chain, const struct qkvi_gemm *
     cl_command_queue queue = chain->queue;
     (void)pthread_mutex_lock(&qkvi_build_mutex);
     int error = sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, g->m, g->n, g->k, 1.0f, g->a, g->a_offset, g->a_ld, g->b,
-                      g->b_offset, g->b_ld, g->beta, g->c, g->c_offset, g->c_ld, &queue, qkvi_chain_needs_event(chain) ? &event : NULL);
+                      g->b_offset, g->b_ld, g->beta, g->c, g->c_offset, g->c_ld, &queue,
+                      qkvi_chain_needs_event(chain) ? &event : NULL);
     (void)pthread_mutex_unlock(&qkvi_build_mutex);
     /* What it enqueued before it failed has no event to wait for. */
     if (error != 0) (void)clFinish(chain->queue);

@@ -6,11 +6,16 @@
 
 const char *qkv_device_kind_name(qkv_device_kind kind) {
     switch (kind) {
-    case QKV_DEVICE_GPU: return "GPU";
-    case QKV_DEVICE_CPU: return "CPU";
-    case QKV_DEVICE_ACCELERATOR: return "accelerator";
-    case QKV_DEVICE_SOFTWARE_GPU: return "software GPU";
-    case QKV_DEVICE_SIMULATOR: return "simulator";
+    case QKV_DEVICE_GPU:
+        return "GPU";
+    case QKV_DEVICE_CPU:
+        return "CPU";
+    case QKV_DEVICE_ACCELERATOR:
+        return "accelerator";
+    case QKV_DEVICE_SOFTWARE_GPU:
+        return "software GPU";
+    case QKV_DEVICE_SIMULATOR:
+        return "simulator";
     }
     return "unknown";
 }
@@ -18,7 +23,8 @@ const char *qkv_device_kind_name(qkv_device_kind kind) {
 static bool contains(const char *text, const char *part) {
     for (; *text; text++) {
         size_t i = 0;
-        while (part[i] && (text[i] | 0x20) == (part[i] | 0x20)) i++;
+        while (part[i] && (text[i] | 0x20) == (part[i] | 0x20))
+            i++;
         if (!part[i]) return true;
     }
     return false;
@@ -51,8 +57,7 @@ static const char *why_unusable(const qkv_device_info *info) {
         return "cannot be used: the driver has no OpenCL C compiler";
     if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) == 2 && (major < 1 || (major == 1 && minor < 2)))
         return "cannot be used: older than OpenCL 1.2";
-    if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE))
-        return "cannot be used: big-endian devices were never tried";
+    if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE)) return "cannot be used: big-endian devices were never tried";
     return NULL;
 }
 
@@ -97,8 +102,10 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
 }
 
 void qkvi_device_info_free(qkv_device_info *info) {
-    const char *texts[] = {info->selector,       info->name,             info->vendor,         info->platform_name,
-                           info->device_version, info->opencl_c_version, info->driver_version, info->reason};
-    for (size_t i = 0; i < QKVI_COUNT(texts); i++) free((void *)(uintptr_t)texts[i]);
+    const char *texts[] = {info->selector,       info->name,           info->vendor,
+                           info->platform_name,  info->device_version, info->opencl_c_version,
+                           info->driver_version, info->reason};
+    for (size_t i = 0; i < QKVI_COUNT(texts); i++)
+        free((void *)(uintptr_t)texts[i]);
     *info = (qkv_device_info){0};
 }

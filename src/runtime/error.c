@@ -5,7 +5,8 @@ struct cl_error {
     const char *name;
 };
 
-#define E(name) {name, #name}
+#define E(name)                                                                                                        \
+    { name, #name }
 static const struct cl_error errors[] = {
     E(CL_DEVICE_NOT_FOUND),
     E(CL_DEVICE_NOT_AVAILABLE),
@@ -65,15 +66,21 @@ const char *qkvi_cl_error_name(cl_int error) {
 /* After CL_OUT_OF_RESOURCES drivers leave the context unusable more often than not. */
 static qkv_status status_of(cl_int error) {
     switch (error) {
-    case CL_OUT_OF_HOST_MEMORY: return QKV_OUT_OF_MEMORY;
+    case CL_OUT_OF_HOST_MEMORY:
+        return QKV_OUT_OF_MEMORY;
     case CL_MEM_OBJECT_ALLOCATION_FAILURE:
-    case CL_INVALID_BUFFER_SIZE: return QKV_OUT_OF_DEVICE_MEMORY;
+    case CL_INVALID_BUFFER_SIZE:
+        return QKV_OUT_OF_DEVICE_MEMORY;
     case CL_OUT_OF_RESOURCES:
-    case CL_DEVICE_NOT_AVAILABLE: return QKV_DEVICE_LOST;
-    case CL_INVALID_CONTEXT: return QKV_WRONG_CONTEXT;
+    case CL_DEVICE_NOT_AVAILABLE:
+        return QKV_DEVICE_LOST;
+    case CL_INVALID_CONTEXT:
+        return QKV_WRONG_CONTEXT;
     case CL_BUILD_PROGRAM_FAILURE:
-    case CL_COMPILER_NOT_AVAILABLE: return QKV_BUILD_FAILED;
-    default: return QKV_OPENCL_ERROR;
+    case CL_COMPILER_NOT_AVAILABLE:
+        return QKV_BUILD_FAILED;
+    default:
+        return QKV_OPENCL_ERROR;
     }
 }
 

@@ -8,7 +8,8 @@ static void trim(char *text) {
     size_t begin = strspn(text, " \t\n");
     size_t length = strlen(text + begin);
     memmove(text, text + begin, length + 1);
-    while (length > 0 && strchr(" \t\n", text[length - 1])) text[--length] = '\0';
+    while (length > 0 && strchr(" \t\n", text[length - 1]))
+        text[--length] = '\0';
 }
 
 char *qkvi_device_text(cl_device_id device, cl_device_info name) {
@@ -35,9 +36,7 @@ uint64_t qkvi_device_number(cl_device_id device, cl_device_info name) {
     uint32_t small = 0;
     uint64_t large = 0;
     if (clGetDeviceInfo(device, name, 0, NULL, &bytes) != CL_SUCCESS) return 0;
-    if (bytes == sizeof small)
-        return clGetDeviceInfo(device, name, bytes, &small, NULL) == CL_SUCCESS ? small : 0;
-    if (bytes == sizeof large)
-        return clGetDeviceInfo(device, name, bytes, &large, NULL) == CL_SUCCESS ? large : 0;
+    if (bytes == sizeof small) return clGetDeviceInfo(device, name, bytes, &small, NULL) == CL_SUCCESS ? small : 0;
+    if (bytes == sizeof large) return clGetDeviceInfo(device, name, bytes, &large, NULL) == CL_SUCCESS ? large : 0;
     return 0;
 }

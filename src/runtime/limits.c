@@ -47,13 +47,18 @@ static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
     unsigned long long value = strtoull(equals + 1, &end, 10);
     if (errno || end != item + length || value == 0) return false;
     size_t key = (size_t)(equals - item);
-    if (key == 5 && !strncmp(item, "group", key)) lower(&limits->max_work_group_size, value);
-    else if (key == 4 && !strncmp(item, "rows", key)) lower(&limits->max_group_rows, value);
-    else if (key == 5 && !strncmp(item, "local", key)) lower(&limits->local_memory, value);
-    else if (key == 10 && !strncmp(item, "allocation", key)) lower(&limits->max_allocation, value);
+    if (key == 5 && !strncmp(item, "group", key))
+        lower(&limits->max_work_group_size, value);
+    else if (key == 4 && !strncmp(item, "rows", key))
+        lower(&limits->max_group_rows, value);
+    else if (key == 5 && !strncmp(item, "local", key))
+        lower(&limits->local_memory, value);
+    else if (key == 10 && !strncmp(item, "allocation", key))
+        lower(&limits->max_allocation, value);
     else if (key == 5 && !strncmp(item, "width", key) && (value == 4 || value == 8 || value == 16))
         limits->vector_width = (uint32_t)value;
-    else return false;
+    else
+        return false;
     return true;
 }
 
@@ -61,10 +66,11 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
     for (const char *item = text; *item;) {
         size_t length = strcspn(item, ",");
         if (!apply(limits, item, length))
-            return qkvi_fail(QKV_INVALID_ARGUMENT,
-                             "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES or "
-                             "width=4|8|16",
-                             variable, (int)length, item);
+            return qkvi_fail(
+                QKV_INVALID_ARGUMENT,
+                "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES or "
+                "width=4|8|16",
+                variable, (int)length, item);
         item += length + (item[length] == ',');
     }
     return QKV_OK;
@@ -76,8 +82,8 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
         .max_group_rows = group_rows(info),
         .local_memory = (size_t)info->local_memory,
         /* 0: the driver did not say; then clCreateBuffer decides. */
-        .max_allocation = info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX
-                                                                                       : (size_t)info->max_allocation,
+        .max_allocation =
+            info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
         .max_iterations = SIZE_MAX,
         .compute_units = info->compute_units ? info->compute_units : 1,
         .vector_width = vector_width(info),

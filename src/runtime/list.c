@@ -87,7 +87,8 @@ void qkv_device_list_destroy(qkv_device_list *list) {
         free((void *)(uintptr_t)list->platforms[i].vendor);
         free((void *)(uintptr_t)list->platforms[i].version);
     }
-    for (size_t i = 0; i < list->num_devices; i++) qkvi_device_info_free(&list->devices[i]);
+    for (size_t i = 0; i < list->num_devices; i++)
+        qkvi_device_info_free(&list->devices[i]);
     free(list->platforms);
     free(list->devices);
     free(list);

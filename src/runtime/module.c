@@ -47,8 +47,7 @@ void qkvi_module_kernel_release(cl_kernel kernel) {
 
 size_t qkvi_module_kernel_group_limit(const struct qkvi_runtime *rt, cl_kernel kernel) {
     size_t limit = 0;
-    cl_int error =
-        clGetKernelWorkGroupInfo(kernel, rt->device, CL_KERNEL_WORK_GROUP_SIZE, sizeof limit, &limit, NULL);
+    cl_int error = clGetKernelWorkGroupInfo(kernel, rt->device, CL_KERNEL_WORK_GROUP_SIZE, sizeof limit, &limit, NULL);
     if (error != CL_SUCCESS || limit == 0) limit = 1;
     return limit < rt->limits.max_work_group_size ? limit : rt->limits.max_work_group_size;
 }

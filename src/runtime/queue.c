@@ -16,8 +16,8 @@ qkv_status qkvi_queue_check(const struct qkvi_runtime *rt, cl_command_queue queu
     return QKV_OK;
 }
 
-qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue, cl_uint num_wait,
-                            const cl_event *wait_list, cl_event *event) {
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue,
+                            cl_uint num_wait, const cl_event *wait_list, cl_event *event) {
     cl_command_queue_properties properties = 0;
     if ((num_wait == 0) != (wait_list == NULL))
         return qkvi_fail(QKV_INVALID_ARGUMENT, "wait_list is %s but num_wait is %u", wait_list ? "given" : "NULL",
@@ -96,8 +96,10 @@ qkv_status qkvi_chain_end(struct qkvi_chain *chain, qkv_status status) {
     if (status && chain->num_commands > 0) wait_for_enqueued(chain);
     if (status) return status;
     if (chain->num_commands == 0) return enqueue_marker(chain);
-    if (chain->event) *chain->event = chain->last;
-    else if (chain->last) (void)clReleaseEvent(chain->last);
+    if (chain->event)
+        *chain->event = chain->last;
+    else if (chain->last)
+        (void)clReleaseEvent(chain->last);
     chain->last = NULL;
     return QKV_OK;
 }

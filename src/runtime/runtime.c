@@ -37,15 +37,17 @@ static qkv_status check_device(cl_context context, cl_device_id device) {
     if (!devices) return qkvi_fail_memory("context");
     error = clGetContextInfo(context, CL_CONTEXT_DEVICES, bytes, devices, NULL);
     bool found = false;
-    for (size_t i = 0; error == CL_SUCCESS && i < bytes / sizeof *devices; i++) found = found || devices[i] == device;
+    for (size_t i = 0; error == CL_SUCCESS && i < bytes / sizeof *devices; i++)
+        found = found || devices[i] == device;
     free(devices);
     if (error != CL_SUCCESS) return qkvi_cl_fail(error, "context: clGetContextInfo");
-    return found ? QKV_OK
-                 : qkvi_fail(QKV_WRONG_CONTEXT, "device is none of the %zu devices of context", bytes / sizeof *devices);
+    return found
+               ? QKV_OK
+               : qkvi_fail(QKV_WRONG_CONTEXT, "device is none of the %zu devices of context", bytes / sizeof *devices);
 }
 
-qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device,
-                             cl_command_queue queue, const struct qkvi_log *log) {
+qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device, cl_command_queue queue,
+                             const struct qkvi_log *log) {
     *rt = (struct qkvi_runtime){.log = *log};
     qkv_status status = check_device(context, device);
     if (status) return status;

@@ -41,7 +41,8 @@ qkv_status qkvi_list_judge(struct qkv_device_list *list) {
             info->is_auto = 1;
             qkvi_text_add(&text, "taken by auto: the best %s here", qkv_device_kind_name(info->kind));
         } else if (winner->kind != info->kind) {
-            qkvi_text_add(&text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind), winner->selector);
+            qkvi_text_add(&text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind),
+                          winner->selector);
         } else {
             qkvi_text_add(&text, "usable; %s %s (%s)", winner->selector,
                           speed(winner) > speed(info) ? "has more compute units times clock" : "is listed first",
@@ -58,14 +59,16 @@ qkv_status qkvi_list_judge(struct qkv_device_list *list) {
 }
 
 static bool equals(const char *a, const char *b) {
-    while (*a && tolower((unsigned char)*a) == tolower((unsigned char)*b)) a++, b++;
+    while (*a && tolower((unsigned char)*a) == tolower((unsigned char)*b))
+        a++, b++;
     return tolower((unsigned char)*a) == tolower((unsigned char)*b);
 }
 
 static bool has_part(const char *text, const char *part) {
     for (; *text; text++) {
         size_t i = 0;
-        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+            i++;
         if (!part[i]) return true;
     }
     return false;
@@ -137,8 +140,7 @@ static qkv_status resolve(size_t *out, const struct qkv_device_list *list, const
     if (index == NONE)
         return fail_listing(QKV_NO_DEVICE, list, selector,
                             "fits none (known: auto, cpu, gpu, P:D, or a part of a name)");
-    if (!list->devices[index].usable)
-        return fail_listing(QKV_NO_DEVICE, list, selector, list->devices[index].reason);
+    if (!list->devices[index].usable) return fail_listing(QKV_NO_DEVICE, list, selector, list->devices[index].reason);
     *out = index;
     return QKV_OK;
 }

@@ -1,25 +1,19 @@
 #include "solver/attention_args.h"
 
-bool qkvi_attention_is_causal(const struct qkvi_attention_run *run)
-{
+bool qkvi_attention_is_causal(const struct qkvi_attention_run *run) {
     return run->causal_offset < (int64_t)run->seq_kv - 1;
 }
 
-static cl_long attention_flags(const struct qkvi_attention_run *run)
-{
+static cl_long attention_flags(const struct qkvi_attention_run *run) {
     cl_long flags = run->mask.buffer != NULL ? (cl_long)run->mask_kind : 0;
-    if (run->weights.buffer != NULL)
-        flags |= QKVI_FLAG_WEIGHTS;
-    if (run->scores.buffer != NULL)
-        flags |= QKVI_FLAG_SCORES;
-    if (run->logsumexp.buffer != NULL)
-        flags |= QKVI_FLAG_LSE;
+    if (run->weights.buffer != NULL) flags |= QKVI_FLAG_WEIGHTS;
+    if (run->scores.buffer != NULL) flags |= QKVI_FLAG_SCORES;
+    if (run->logsumexp.buffer != NULL) flags |= QKVI_FLAG_LSE;
     return flags;
 }
 
 void qkvi_attention_args_set(struct qkvi_attention_args *args, const struct qkvi_attention_problem *problem,
-                             const struct qkvi_attention_run *run, cl_long flags)
-{
+                             const struct qkvi_attention_run *run, cl_long flags) {
     const struct qkvi_view4 *views[QKVI_ATTENTION_VIEWS] = {&run->q,    &run->k,       &run->v,      &run->out,
                                                             &run->mask, &run->weights, &run->scores, &run->logsumexp};
     for (size_t i = 0; i < QKVI_ATTENTION_VIEWS; i++) {

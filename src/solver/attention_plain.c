@@ -12,42 +12,34 @@ struct attention_plain {
     size_t local_size;
 };
 
-static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why)
-{
+static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
     /* The formula in the head of cl/attention_plain.cl. */
     const struct qkvi_attention_problem *p = &problem->u.attention;
     const size_t per_key = (p->weights ? 3 : 2) * (p->head_dim / 16 + p->head_dim % 16 / 4 + p->head_dim % 4 + 1);
     const size_t most = limits->max_iterations > CHUNK ? (limits->max_iterations - CHUNK) / per_key : 0;
-    if (p->max_seq_kv <= most)
-        return true;
+    if (p->max_seq_kv <= most) return true;
     qkvi_text_add(why, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys", p->max_seq_kv, most);
     return false;
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits)
-{
+static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
     (void)problem;
     (void)limits;
     return 100.0;
 }
 
-static void destroy(void *state)
-{
+static void destroy(void *state) {
     struct attention_plain *plain = state;
-    if (plain == NULL)
-        return;
+    if (plain == NULL) return;
     qkvi_kernel_destroy(plain->kernel);
     free(plain);
 }
 
-static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem)
-{
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
     struct attention_plain *plain = calloc(1, sizeof *plain);
-    if (plain == NULL)
-        return qkvi_fail_memory("an attention plan");
+    if (plain == NULL) return qkvi_fail_memory("an attention plan");
     plain->problem = problem->u.attention;
-    const qkv_status status =
-        qkvi_kernel_create(&plain->kernel, programs, "attention_plain", "", "attention_plain");
+    const qkv_status status = qkvi_kernel_create(&plain->kernel, programs, "attention_plain", "", "attention_plain");
     if (status != QKV_OK) {
         destroy(plain);
         return status;
@@ -60,8 +52,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return QKV_OK;
 }
 
-static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque)
-{
+static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
     const struct attention_plain *plain = state;
     const struct qkvi_attention_run *attention = opaque;
     struct qkvi_attention_args args;
@@ -76,8 +67,7 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     return qkvi_kernel_run(plain->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 1, 2, global, local);
 }
 
-static void describe(const void *state, struct qkvi_text *text)
-{
+static void describe(const void *state, struct qkvi_text *text) {
     const struct attention_plain *plain = state;
     qkvi_text_add(text, "one work-item a query row, local size %zu", plain->local_size);
 }

@@ -13,9 +13,7 @@ struct attention_vector {
 };
 
 /* Register tiles by vector width: keys x vectors of queries. */
-static const struct tile {
-    unsigned width, keys, vectors;
-} tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
+static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
 
 enum {
     KEY_BLOCK = 64,
@@ -24,8 +22,7 @@ enum {
     DECODE_LEAST_KEYS = 256 /* a part's, so that merging stays cheap */
 };
 
-static unsigned dim_bucket(const struct qkvi_attention_problem *problem)
-{
+static unsigned dim_bucket(const struct qkvi_attention_problem *problem) {
     const size_t dim = problem->head_dim > problem->value_dim ? problem->head_dim : problem->value_dim;
     unsigned bucket = 64;
     while (bucket < dim)
@@ -34,8 +31,7 @@ static unsigned dim_bucket(const struct qkvi_attention_problem *problem)
 }
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
-static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt)
-{
+static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt) {
     const char *tuned = getenv("QKV_ATTENTION_TILE");
     const bool rasteriser = rt->info.kind == QKV_DEVICE_SOFTWARE_GPU;
     const unsigned width = rasteriser ? 4 : rt->limits.vector_width;
@@ -66,8 +62,7 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
     return QKV_OK;
 }
 
-static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why)
-{
+static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
     (void)problem;
     if (limits->vector_width != 4 && limits->vector_width != 8 && limits->vector_width != 16) {
         qkvi_text_add(why, "no kernel for vectors of %u floats", (unsigned)limits->vector_width);
@@ -80,77 +75,63 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
  * Iterations a key, at worst: products with every dim, values selected row by row, a mask gathered element by element;
  * three times where weights and scores are written.
  */
-static qkv_status check_iterations(const struct attention_vector *vector, size_t max_iterations)
-{
+static qkv_status check_iterations(const struct attention_vector *vector, size_t max_iterations) {
     const struct qkvi_attention_problem *p = &vector->problem;
-    const size_t per_key = (p->head_dim + (2 * p->value_dim + 4 * vector->width) * vector->vectors) * (p->weights ? 3 : 1);
-    if (p->max_seq_kv <= max_iterations / per_key)
-        return QKV_OK;
+    const size_t per_key =
+        (p->head_dim + (2 * p->value_dim + 4 * vector->width) * vector->vectors) * (p->weights ? 3 : 1);
+    if (p->max_seq_kv <= max_iterations / per_key) return QKV_OK;
     return qkvi_fail(QKV_UNSUPPORTED, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys",
                      p->max_seq_kv, max_iterations / per_key);
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits)
-{
+static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
     (void)problem;
     /* Elsewhere one work-item a group wastes the device, and its compiler: last, but to be had by name. */
     return limits->cpu ? 1.0 : 2000.0;
 }
 
-static void destroy(void *state)
-{
+static void destroy(void *state) {
     struct attention_vector *vector = state;
-    if (vector == NULL)
-        return;
+    if (vector == NULL) return;
     qkvi_kernel_destroy(vector->kernel);
     qkvi_kernel_destroy(vector->decode);
     qkvi_kernel_destroy(vector->merge);
     free(vector);
 }
 
-static size_t group_size(const struct qkvi_attention_problem *problem)
-{
+static size_t group_size(const struct qkvi_attention_problem *problem) {
     return problem->num_heads / problem->num_kv_heads;
 }
 
-static bool can_decode(const struct attention_vector *vector)
-{
+static bool can_decode(const struct attention_vector *vector) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     return group_size(problem) <= DECODE_ROWS && problem->head_dim % vector->width == 0 &&
            problem->value_dim % vector->width == 0;
 }
 
-static qkv_status create_kernels(struct attention_vector *vector, struct qkvi_programs *programs)
-{
+static qkv_status create_kernels(struct attention_vector *vector, struct qkvi_programs *programs) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     char options[128];
     snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
              vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
              problem->mask, problem->weights);
-    qkv_status status =
-        qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
-    if (status != QKV_OK || !can_decode(vector))
-        return status;
+    qkv_status status = qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
+    if (status != QKV_OK || !can_decode(vector)) return status;
     snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DKB=%d -DMAX_DIM=%u -DMASK=%d", vector->width,
              DECODE_ROWS, KEY_BLOCK, vector->max_dim, problem->mask);
     status = qkvi_kernel_create(&vector->decode, programs, "attention_decode_vector", options, "attention_decode");
-    if (status != QKV_OK)
-        return status;
+    if (status != QKV_OK) return status;
     return qkvi_kernel_create(&vector->merge, programs, "attention_decode_vector", options, "attention_merge");
 }
 
-static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem)
-{
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
     struct attention_vector *vector = calloc(1, sizeof *vector);
-    if (vector == NULL)
-        return qkvi_fail_memory("an attention plan");
+    if (vector == NULL) return qkvi_fail_memory("an attention plan");
     vector->problem = problem->u.attention;
     vector->max_dim = dim_bucket(&vector->problem);
     qkv_status status = choose_tile(vector, programs->rt);
-    if (status == QKV_OK)
-        status = check_iterations(vector, programs->limits.max_iterations);
-    if (status == QKV_OK)
-        status = create_kernels(vector, programs);
+    if (status == QKV_OK) status = check_iterations(vector, programs->limits.max_iterations);
+    if (status == QKV_OK) status = create_kernels(vector, programs);
     if (status != QKV_OK) {
         destroy(vector);
         return status;
@@ -160,16 +141,14 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
 }
 
 /* Into how many parts the keys of one key head are split. */
-static size_t count_splits(size_t batch, size_t num_kv_heads, size_t seq_kv)
-{
+static size_t count_splits(size_t batch, size_t num_kv_heads, size_t seq_kv) {
     const size_t heads = batch >= DECODE_GROUPS ? DECODE_GROUPS : batch * num_kv_heads;
     const size_t wanted = heads >= DECODE_GROUPS ? 1 : qkvi_div_up(DECODE_GROUPS, heads);
     const size_t most = qkvi_div_up(seq_kv, DECODE_LEAST_KEYS);
     return most < wanted ? (most == 0 ? 1 : most) : wanted;
 }
 
-static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem)
-{
+static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
     const struct attention_vector *vector = state;
     const struct qkvi_attention_problem *limits = &problem->u.attention;
     const size_t group = group_size(limits);
@@ -179,25 +158,22 @@ static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_pr
         for (size_t batch = 1; batch <= limits->max_batch && batch <= DECODE_GROUPS; batch++) {
             const size_t splits = count_splits(batch, limits->num_kv_heads, limits->max_seq_kv);
             const size_t parts = splits > 1 ? batch * limits->num_kv_heads * splits : 0;
-            if (parts > most)
-                most = parts;
+            if (parts > most) most = parts;
         }
-    return qkvi_product(out_bytes,
-                        (const size_t[]){most, most_rows, limits->value_dim + vector->width, sizeof(float)}, 4);
+    return qkvi_product(out_bytes, (const size_t[]){most, most_rows, limits->value_dim + vector->width, sizeof(float)},
+                        4);
 }
 
 /* Every head's queries by themselves, or those of a key head's whole group numbered through where that takes fewer
  * blocks: K and V are then read once a group. */
-static bool is_packed(const struct attention_vector *vector, const struct qkvi_attention_run *run)
-{
+static bool is_packed(const struct attention_vector *vector, const struct qkvi_attention_run *run) {
     const size_t group = group_size(&vector->problem);
     const size_t rows = (size_t)vector->width * vector->vectors;
     return run->seq_q < rows && qkvi_div_up(run->seq_q * group, rows) < group;
 }
 
 static qkv_status run_general(const struct attention_vector *vector, struct qkvi_chain *chain,
-                              const struct qkvi_attention_run *attention)
-{
+                              const struct qkvi_attention_run *attention) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     const size_t rows = (size_t)vector->width * vector->vectors;
     const bool packed = is_packed(vector, attention);
@@ -213,8 +189,7 @@ static qkv_status run_general(const struct attention_vector *vector, struct qkvi
 }
 
 static qkv_status run_decode(const struct attention_vector *vector, struct qkvi_chain *chain,
-                             const struct qkvi_attention_run *attention)
-{
+                             const struct qkvi_attention_run *attention) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     const size_t wanted = count_splits(attention->batch, problem->num_kv_heads, attention->seq_kv);
     const size_t keys = qkvi_round_up(qkvi_div_up(attention->seq_kv, wanted), KEY_BLOCK);
@@ -233,29 +208,29 @@ static qkv_status run_decode(const struct attention_vector *vector, struct qkvi_
     args.list[QKVI_ATTENTION_ARGS + 2] = QKVI_ARG(keys_per_split);
     const qkv_status status =
         qkvi_kernel_run(vector->decode, chain, args.list, QKVI_ATTENTION_ARGS + 3, 3, global, local);
-    if (status != QKV_OK || splits == 1)
-        return status;
-    const struct qkvi_arg merge[] = {
-        QKVI_ARG(args.buffer[QKVI_VIEW_OUT]), QKVI_ARG(args.buffer[QKVI_VIEW_LSE]), QKVI_ARG(args.view[QKVI_VIEW_OUT]),
-        QKVI_ARG(args.view[QKVI_VIEW_LSE]),   QKVI_ARG(args.shape),                 QKVI_ARG(part),
-        QKVI_ARG(part_offset),                QKVI_ARG(num_splits)};
+    if (status != QKV_OK || splits == 1) return status;
+    const struct qkvi_arg merge[] = {QKVI_ARG(args.buffer[QKVI_VIEW_OUT]),
+                                     QKVI_ARG(args.buffer[QKVI_VIEW_LSE]),
+                                     QKVI_ARG(args.view[QKVI_VIEW_OUT]),
+                                     QKVI_ARG(args.view[QKVI_VIEW_LSE]),
+                                     QKVI_ARG(args.shape),
+                                     QKVI_ARG(part),
+                                     QKVI_ARG(part_offset),
+                                     QKVI_ARG(num_splits)};
     return qkvi_kernel_run(vector->merge, chain, merge, QKVI_COUNT(merge), 3, merge_global, local);
 }
 
-static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque)
-{
+static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
     const struct attention_vector *vector = state;
     const struct qkvi_attention_run *attention = opaque;
     const bool few_rows = attention->seq_q <= DECODE_ROWS / group_size(&vector->problem);
     const bool adjacent = attention->k.stride[3] == 1 && attention->v.stride[3] == 1;
     const bool plain_outputs = attention->weights.buffer == NULL && attention->scores.buffer == NULL;
-    if (vector->decode != NULL && few_rows && adjacent && plain_outputs)
-        return run_decode(vector, chain, attention);
+    if (vector->decode != NULL && few_rows && adjacent && plain_outputs) return run_decode(vector, chain, attention);
     return run_general(vector, chain, attention);
 }
 
-static void describe(const void *state, struct qkvi_text *text)
-{
+static void describe(const void *state, struct qkvi_text *text) {
     const struct attention_vector *vector = state;
     qkvi_text_add(text, "tile %u keys x %u queries, %u keys a block, dims to %u", vector->keys,
                   vector->vectors * vector->width, vector->block, vector->max_dim);

@@ -73,7 +73,8 @@ static bool is_plain_matrix(const struct qkvi_matrix *m, size_t rows, size_t col
 
 static bool fits(const struct qkvi_linear_run *r) {
     const struct qkvi_linear_weights *w = r->weights;
-    bool fit = is_plain_matrix(&r->x, r->rows, w->in_features) && w->num_panels * w->panel <= INT32_MAX / w->in_features;
+    bool fit =
+        is_plain_matrix(&r->x, r->rows, w->in_features) && w->num_panels * w->panel <= INT32_MAX / w->in_features;
     for (size_t i = 0; i < r->weights->num_outputs; i++)
         fit = fit && is_plain_matrix(&r->outputs[i], r->rows, r->weights->out_features[i]);
     return fit;
@@ -93,8 +94,12 @@ static qkv_status fill_bias(const struct state *s, struct qkvi_chain *chain, con
     const cl_long8 view = qkvi_matrix_pack(&r->outputs[output]);
     const cl_long columns = (cl_long)r->weights->out_features[output], rows = (cl_long)r->rows;
     const cl_long first = (cl_long)(r->weights->first_panel[output] * s->panel);
-    const struct qkvi_arg args[] = {QKVI_ARG(r->weights->bias), QKVI_ARG(r->outputs[output].buffer), QKVI_ARG(view),
-                                    QKVI_ARG(first), QKVI_ARG(columns), QKVI_ARG(rows)};
+    const struct qkvi_arg args[] = {QKVI_ARG(r->weights->bias),
+                                    QKVI_ARG(r->outputs[output].buffer),
+                                    QKVI_ARG(view),
+                                    QKVI_ARG(first),
+                                    QKVI_ARG(columns),
+                                    QKVI_ARG(rows)};
     const size_t global[2] = {qkvi_round_up((size_t)columns, s->local[0]), r->rows};
     return qkvi_kernel_run(s->bias, chain, args, QKVI_COUNT(args), 2, global, s->local);
 }
