@@ -45,18 +45,8 @@
 #endif
 #endif
 
-/* With a mask, scores are kept in natural units: a mask of -FLT_MAX must not overflow. */
-#if MASK
-#define UNIT 1.0f
-#define TO_NATURAL 1.0f
-#define TO_LOG2(x) ((x) * (vec)(QKV_LOG2E))
-#else
-#define UNIT QKV_LOG2E
-#define TO_NATURAL QKV_LN2
-#define TO_LOG2(x) (x)
-#endif
-/* The weight of an excluded key: told by its sign from one that rounded to 0. */
-#define MINUS_ZERO ((int)0x80000000)
+#define NATURAL_UNITS MASK
+#include "attention_units.clh"
 
 static vec lane_numbers(void)
 {

@@ -61,21 +61,8 @@
 #define EACH_T(m) m(0) m(1) m(2) m(3) m(4) m(5)
 #endif
 
-/* With a mask or scores asked for, scores are kept in natural units: a mask of -FLT_MAX must not overflow. */
-#if MASK || WEIGHTS
-#define UNIT 1.0f
-#define TO_NATURAL 1.0f
-#define TO_LOG2(x) ((x) * (vec)(QKV_LOG2E))
-#else
-#define UNIT QKV_LOG2E
-#define TO_NATURAL QKV_LN2
-#define TO_LOG2(x) (x)
-#endif
-
-/* An excluded key's score: a NaN that arithmetic does not produce. Its weight is -0, so that it can still be told
- * from a key whose weight rounded to 0 and whose NaN in V must show. */
-#define EXCLUDED 0x7fb1a5e5
-#define MINUS_ZERO ((int)0x80000000)
+#define NATURAL_UNITS (MASK || WEIGHTS)
+#include "attention_units.clh"
 
 /* What a work-item knows about its rows. */
 struct block {

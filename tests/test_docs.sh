@@ -5,23 +5,12 @@
 # Environment: BUILD, CC, PYTHON, SANITIZE.
 set -u
 build=${BUILD:-build} cc=${CC:-cc} python=${PYTHON:-python3}
-checks=0 failures=0
 work=$build/docs
 mkdir -p "$work"
 
-check() { # NAME COMMAND...
-    name=$1
-    shift
-    checks=$((checks + 1))
-    if "$@" >"$work/out" 2>&1; then
-        echo "docs:P: $name"
-    else
-        failures=$((failures + 1))
-        echo "docs:F: $name"
-        tail -n 20 "$work/out" | cut -c 1-300 | sed 's/^/    fail: /'
-    fi
-}
-skip() { echo "skip: $1"; }
+suite=docs
+# shellcheck source=tests/support/checks.sh
+. tests/support/checks.sh
 
 case $(uname -s) in Darwin) opencl='-framework OpenCL' ;; *) opencl=-lOpenCL ;; esac
 

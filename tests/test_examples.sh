@@ -5,22 +5,11 @@
 set -u
 build=${BUILD:-build} cc=${CC:-cc}
 work=$build/examples
-checks=0 failures=0
 mkdir -p "$work"
 
-check() { # NAME COMMAND...
-    name=$1
-    shift
-    checks=$((checks + 1))
-    if "$@" >"$work/out" 2>&1; then
-        echo "examples:P: $name"
-    else
-        failures=$((failures + 1))
-        echo "examples:F: $name"
-        tail -n 20 "$work/out" | cut -c 1-300 | sed 's/^/    fail: /'
-    fi
-}
-skip() { echo "skip: $1"; }
+suite=examples
+# shellcheck source=tests/support/checks.sh
+. tests/support/checks.sh
 
 case $(uname -s) in
 Darwin) opencl='-framework OpenCL' path=DYLD_LIBRARY_PATH library=libqkv.dylib ;;

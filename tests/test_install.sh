@@ -4,23 +4,12 @@
 # Environment: BUILD, CC, CXX, MAKE, PKG_CONFIG, SANITIZE.
 set -u
 build=${BUILD:-build} cc=${CC:-cc} cxx=${CXX:-c++} pkg_config=${PKG_CONFIG:-pkg-config}
-checks=0 failures=0
 # What the make that runs the tests was told is not for this one.
 unset MAKEFLAGS MAKELEVEL MFLAGS DESTDIR PREFIX LIBDIR INCLUDEDIR BINDIR MANDIR
 
-check() { # NAME COMMAND...
-    name=$1
-    shift
-    checks=$((checks + 1))
-    if "$@" >"$work/out" 2>&1; then
-        echo "install:P: $name"
-    else
-        failures=$((failures + 1))
-        echo "install:F: $name"
-        tail -n 20 "$work/out" | cut -c 1-300 | sed 's/^/    fail: /'
-    fi
-}
-skip() { echo "skip: $1"; }
+suite=install
+# shellcheck source=tests/support/checks.sh
+. tests/support/checks.sh
 finish() {
     echo "$((checks ? (checks - failures) * 100 / checks : 0))%: Checks: $checks, Failures: $failures, Errors: 0"
     [ "$failures" = 0 ]

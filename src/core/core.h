@@ -52,6 +52,8 @@ void qkvi_text_add(struct qkvi_text *text, const char *format, ...) QKVI_PRINTF(
 void qkvi_text_add_list(struct qkvi_text *text, const char *format, va_list list) QKVI_PRINTF(2, 0);
 const char *qkvi_text_get(const struct qkvi_text *text); /* never NULL */
 void qkvi_text_free(struct qkvi_text *text);
+/* Does the text hold this part, in any case? */
+bool qkvi_text_has(const char *text, const char *part);
 char *qkvi_strdup(const char *s); /* NULL for NULL or without memory */
 
 /* ---- view.c: pure arithmetic on tensors. `name` is the argument's name in messages ---- */

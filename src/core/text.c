@@ -1,5 +1,6 @@
 #include "core.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,16 @@ const char *qkvi_text_get(const struct qkvi_text *text) {
 void qkvi_text_free(struct qkvi_text *text) {
     free(text->data);
     *text = (struct qkvi_text){0};
+}
+
+bool qkvi_text_has(const char *text, const char *part) {
+    for (; *text; text++) {
+        size_t i = 0;
+        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+            i++;
+        if (!part[i]) return true;
+    }
+    return false;
 }
 
 char *qkvi_strdup(const char *s) {

@@ -20,22 +20,12 @@ const char *qkv_device_kind_name(qkv_device_kind kind) {
     return "unknown";
 }
 
-static bool contains(const char *text, const char *part) {
-    for (; *text; text++) {
-        size_t i = 0;
-        while (part[i] && (text[i] | 0x20) == (part[i] | 0x20))
-            i++;
-        if (!part[i]) return true;
-    }
-    return false;
-}
-
 /* Type bits do not tell the whole: Oclgrind sets every one, Mesa's rasterisers call themselves CPU or GPU. */
 static qkv_device_kind kind_of(const qkv_device_info *info) {
     static const char *const rasterisers[] = {"llvmpipe", "softpipe", "swrast", "lavapipe", "swiftshader"};
-    if (contains(info->name, "oclgrind") || contains(info->platform_name, "oclgrind")) return QKV_DEVICE_SIMULATOR;
+    if (qkvi_text_has(info->name, "oclgrind") || qkvi_text_has(info->platform_name, "oclgrind")) return QKV_DEVICE_SIMULATOR;
     for (size_t i = 0; i < QKVI_COUNT(rasterisers); i++)
-        if (contains(info->name, rasterisers[i])) return QKV_DEVICE_SOFTWARE_GPU;
+        if (qkvi_text_has(info->name, rasterisers[i])) return QKV_DEVICE_SOFTWARE_GPU;
     bool cpu = (info->type & CL_DEVICE_TYPE_CPU) != 0, gpu = (info->type & CL_DEVICE_TYPE_GPU) != 0;
     if (cpu && gpu) return QKV_DEVICE_SIMULATOR;
     if (gpu) return QKV_DEVICE_GPU;

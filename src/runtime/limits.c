@@ -6,7 +6,8 @@
 
 /*
  * QKV_LIMITS lowers what the library believes of a device, so that small devices can be tried on a large one: a
- * comma-separated list of group=N (work-items), rows=N (of them along the second axis), local=BYTES, allocation=BYTES, width=4|8|16, or one of these names.
+ * comma-separated list of group=N (work-items), rows=N (of them along the second axis), local=BYTES,
+ * allocation=BYTES, width=4|8|16, or one of these names.
  */
 struct profile {
     const char *name, *limits;

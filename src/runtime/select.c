@@ -64,16 +64,6 @@ static bool equals(const char *a, const char *b) {
     return tolower((unsigned char)*a) == tolower((unsigned char)*b);
 }
 
-static bool has_part(const char *text, const char *part) {
-    for (; *text; text++) {
-        size_t i = 0;
-        while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
-            i++;
-        if (!part[i]) return true;
-    }
-    return false;
-}
-
 /* Lists what there is, so that the user need not start another program to see it. */
 static qkv_status fail_listing(qkv_status status, const struct qkv_device_list *list, const char *selector,
                                const char *what) {
@@ -113,7 +103,7 @@ static size_t find_name(const struct qkv_device_list *list, const char *part, bo
     size_t count = 0, exact = NONE, num_exact = 0;
     for (size_t i = 0; i < list->num_devices; i++) {
         const char *name = platform ? list->devices[i].platform_name : list->devices[i].name;
-        if (!has_part(name, part)) continue;
+        if (!qkvi_text_has(name, part)) continue;
         if (count++ == 0) *first = i;
         if (equals(name, part) && num_exact++ == 0) exact = i;
     }
