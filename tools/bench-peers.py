@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """PyTorch and onnxruntime beside qkv-bench: same shapes, inputs and threads, in alternation, in the same JSON.
 
-Ours runs in `qkv-bench --serve`, the peers in this process; they take turns, one run that is not timed and one that
-is. Before every turn the one who ran last must be asleep: libraries' threads spin for some milliseconds after a call,
+Ours runs in `qkv-bench --serve`, the peers in this process; they take turns of some untimed runs and some timed ones.
+Before every turn the one who ran last must be asleep: libraries' threads spin for some milliseconds after a call,
 which would take cores from the other, so this program waits until it uses no processor time itself (qkv-bench's OpenCL
 threads sleep between commands). Nobody's thread settings are changed but for the number.
 
@@ -18,7 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ["torch", "onnxruntime", "onnx", "numpy"]
-LONG = 20e-3  # seconds; longer runs are timed at once
+WARM, TIMED, LONG = 4e-3, 2e-3, 20e-3  # seconds; as tools/bench/bench.h has them
 MIN_ROUNDS = 3
 UNIT = 2.0 ** -24  # rounding error of one fp32 operation
 
@@ -233,14 +233,20 @@ def wait_idle():
 
 
 def turn(run):
-    last = 0.0
-    for _ in range(2):
-        begin = time.perf_counter()
+    """Microseconds of one run: see bench_turn() in tools/bench/bench.h."""
+    times, begin, timed = [], time.perf_counter(), None
+    while timed is None or time.perf_counter() < timed + TIMED:
+        start = time.perf_counter()
         run()
-        last = time.perf_counter() - begin
-        if last > LONG:
+        end = time.perf_counter()
+        is_long = end - start >= LONG
+        if timed is not None or is_long:
+            times.append(end - start)
+        if is_long:
             break
-    return last * 1e6
+        if timed is None and end - begin >= WARM:
+            timed = end
+    return sorted(times)[len(times) // 2] * 1e6
 
 
 def quartiles(series):
@@ -290,8 +296,7 @@ def measure(bench, name, seconds, threads, peak):
         if len(ours) <= MIN_ROUNDS or len(ours) % 4 == 0:
             peaks.append(bench.ask("peak")["gflops"])
             if described["reads"]:
-                bench.ask(f"read {described['bytes']}")
-                reads.append(bench.ask(f"read {described['bytes']}")["gbps"])
+                reads.append(described["bytes"] / us * 1e-3 / bench.ask(f"read {described['bytes']}")["gbps"])
     time_us = quartiles(ours)
     peak["gflops"] = max(peak["gflops"], quartiles(peaks)["median"])
     gflops, gbps = (described[key] / time_us["median"] * 1e-3 for key in ("flops", "bytes"))
@@ -300,7 +305,7 @@ def measure(bench, name, seconds, threads, peak):
             "peers": [{"name": peer, "median_us": quartiles(times)["median"], "ratio": quartiles(ratios)["median"]}
                       for peer, (times, ratios) in theirs.items()],
             # The table's; not part of the JSON.
-            "_roof": quartiles(reads)["q3"] if reads else None, "_spread": time_us["spread"], "_notes": notes,
+            "_read_share": quartiles(reads)["median"] if reads else None, "_spread": time_us["spread"], "_notes": notes,
             "_spreads": {peer: quartiles(ratios)["spread"] for peer, (_, ratios) in theirs.items()}}
 
 
@@ -308,11 +313,11 @@ COLUMNS = ["pytorch", "pytorch-mha", "onnxruntime"]
 
 
 def share(case, peak):
-    return case["gbps"] / case["_roof"] if case["_roof"] else case["gflops"] / peak["gflops"]
+    return case["_read_share"] or case["gflops"] / peak["gflops"]
 
 
 def print_row(case, peak):
-    rate = f"{case['gbps']:6.1f} GB" if case["_roof"] else f"{case['gflops']:6.1f} GF"
+    rate = f"{case['gbps']:6.1f} GB" if case["_read_share"] else f"{case['gflops']:6.1f} GF"
     cells = {p["name"]: f"{p['ratio']:.2f}{100 * case['_spreads'][p['name']]:3.0f}%" for p in case["peers"]}
     print(f"{case['name']:29} {case['median_us']:11.1f} {100 * case['_spread']:4.0f}% {rate} "
           f"{100 * share(case, peak):5.1f}%" + "".join(f" {cells.get(c, ''):>11}" for c in COLUMNS), flush=True)
@@ -347,7 +352,7 @@ def main(arguments):
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     peak = {"gflops": sorted(bench.ask("peak")["gflops"] for _ in range(40))[20]}
-    read_gbps = sorted(bench.ask("read 0")["gbps"] for _ in range(8))[4]
+    read_gbps = max(bench.ask("read 0")["gbps"] for _ in range(8))
     table, cases, status = arguments.json != "-", [], 0
     if table:
         print(f"device      {bench.hello['device']}, {threads} threads\n"

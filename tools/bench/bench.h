@@ -69,13 +69,24 @@ struct bench_series {
 };
 
 struct bench_quartiles {
-    double q1, median, q3;
+    double q1, median, q3, highest;
 };
 
 bool bench_series_add(struct bench_series *series, double value);
 void bench_series_free(struct bench_series *series);
 /* Zeros for an empty series. Sorts a copy. */
 struct bench_quartiles bench_series_quartiles(const struct bench_series *series);
+
+/*
+ * Seconds of one run in a turn: runs are repeated untimed until BENCH_WARM_SECONDS have passed, then timed for
+ * BENCH_TIMED_SECONDS, and their median counts; each at least once, and a run of BENCH_LONG_SECONDS counts at once.
+ * 0 where a run failed. tools/bench-peers.py does the same.
+ */
+#define BENCH_WARM_SECONDS 4e-3
+#define BENCH_TIMED_SECONDS 2e-3
+#define BENCH_LONG_SECONDS 20e-3
+double bench_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
+                  size_t error_size);
 
 double bench_now(void);               /* seconds, monotonic */
 double bench_processor_seconds(void); /* of all threads of this process */
@@ -172,7 +183,7 @@ struct bench_result {
     struct bench_quartiles us;
     size_t runs;
     double gflops, gbps;
-    double read_gbps; /* the read kernel over as many bytes, in alternation; 0 unless bench_case_reads() */
+    double read_share; /* of the read kernel's best rate over as many bytes, paired; 0 unless bench_case_reads() */
     size_t num_peers;
     struct bench_peer_result peers[BENCH_MAX_PEERS];
     bool mismatch; /* see note */
@@ -197,6 +208,8 @@ struct bench {
 /* Peak kernel and C loop in alternation; sets the peaks. False where the kernels do not run. */
 bool bench_measure_peaks(struct bench *bench, unsigned threads);
 void bench_measure(struct bench *bench, const struct bench_case *c, struct bench_result *result);
+/* The fastest run in a turn of the reading kernel: GB/s, 0 on failure. */
+double bench_best_reading(struct bench_peak *peak, double bytes);
 /* Part of the roof that bounds the case. */
 double bench_share(const struct bench *bench, const struct bench_result *result);
 

@@ -8,8 +8,7 @@
 static struct bench_case table[MAX_CASES];
 static size_t num_cases;
 
-static struct bench_case *add(enum bench_kind kind, bool by_default)
-{
+static struct bench_case *add(enum bench_kind kind, bool by_default) {
     struct bench_case *c = &table[num_cases++];
     memset(c, 0, sizeof *c);
     c->kind = kind;
@@ -17,8 +16,7 @@ static struct bench_case *add(enum bench_kind kind, bool by_default)
     return c;
 }
 
-static void add_projection(size_t rows, size_t in_features, size_t out_features, size_t num_outputs, bool by_default)
-{
+static void add_projection(size_t rows, size_t in_features, size_t out_features, size_t num_outputs, bool by_default) {
     struct bench_case *c = add(BENCH_PROJECTION, by_default);
     c->rows = rows;
     c->in_features = in_features;
@@ -27,8 +25,7 @@ static void add_projection(size_t rows, size_t in_features, size_t out_features,
     snprintf(c->name, sizeof c->name, "projection-%zux%zu-n%zu", in_features, out_features, rows);
 }
 
-static void add_attention(size_t heads, size_t seq, size_t dim, bool causal, bool weights, bool by_default)
-{
+static void add_attention(size_t heads, size_t seq, size_t dim, bool causal, bool weights, bool by_default) {
     struct bench_case *c = add(BENCH_ATTENTION, by_default);
     c->batch = 1;
     c->num_heads = c->num_kv_heads = heads;
@@ -40,8 +37,7 @@ static void add_attention(size_t heads, size_t seq, size_t dim, bool causal, boo
              weights ? "-weights" : "");
 }
 
-static void add_decode(size_t heads, size_t kv_heads, size_t keys, size_t dim)
-{
+static void add_decode(size_t heads, size_t kv_heads, size_t keys, size_t dim) {
     struct bench_case *c = add(BENCH_DECODE, false);
     c->batch = 1;
     c->num_heads = heads;
@@ -52,8 +48,7 @@ static void add_decode(size_t heads, size_t kv_heads, size_t keys, size_t dim)
     snprintf(c->name, sizeof c->name, "decode-%zux%zu-kv%zu-%zu", heads, dim, kv_heads, keys);
 }
 
-static void add_layer(const char *label, size_t embed, size_t heads, size_t batch, size_t seq, bool by_default)
-{
+static void add_layer(const char *label, size_t embed, size_t heads, size_t batch, size_t seq, bool by_default) {
     struct bench_case *c = add(BENCH_LAYER, by_default);
     c->batch = batch;
     c->num_heads = c->num_kv_heads = heads;
@@ -67,13 +62,12 @@ static void add_layer(const char *label, size_t embed, size_t heads, size_t batc
     }
 }
 
-static void add_projections(void)
-{
+static void add_projections(void) {
     static const struct {
         size_t rows;
         bool by_default;
-    } sizes[] = {{1, true},    {2, false},   {4, false},   {16, true},  {64, false},
-                 {100, false}, {128, true}, {129, false}, {512, true}, {2048, true}};
+    } sizes[] = {{1, true},   {2, false},   {4, false},  {8, false},   {16, true},  {32, false},
+                 {64, false}, {100, false}, {128, true}, {129, false}, {512, true}, {2048, true}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
         add_projection(sizes[i].rows, 1024, 3072, 3, sizes[i].by_default);
     }
@@ -82,8 +76,7 @@ static void add_projections(void)
     add_projection(512, 1024, 1024, 1, false);
 }
 
-static void add_attentions(void)
-{
+static void add_attentions(void) {
     static const struct {
         size_t heads, seq, dim;
         bool by_default;
@@ -106,8 +99,7 @@ static void add_attentions(void)
     add_attention(8, 1024, 128, false, false, false);
 }
 
-static void add_starts(enum bench_kind kind)
-{
+static void add_starts(enum bench_kind kind) {
     for (int cold = 1; cold >= 0; --cold) {
         struct bench_case *c = add(BENCH_START, false);
         c->start_of = kind;
@@ -123,8 +115,7 @@ static void add_starts(enum bench_kind kind)
     }
 }
 
-const struct bench_case *bench_cases(size_t *out_count)
-{
+const struct bench_case *bench_cases(size_t *out_count) {
     if (num_cases == 0) {
         add_projections();
         add_attentions();
@@ -148,8 +139,7 @@ const struct bench_case *bench_cases(size_t *out_count)
     return table;
 }
 
-const struct bench_case *bench_case_find(const char *name)
-{
+const struct bench_case *bench_case_find(const char *name) {
     size_t count = 0;
     const struct bench_case *cases = bench_cases(&count);
     for (size_t i = 0; i < count; ++i) {
@@ -160,21 +150,18 @@ const struct bench_case *bench_case_find(const char *name)
     return NULL;
 }
 
-const char *bench_kind_name(enum bench_kind kind)
-{
+const char *bench_kind_name(enum bench_kind kind) {
     static const char *const names[] = {"projection", "attention", "layer", "decode", "start"};
     return names[kind];
 }
 
-static double attention_flops(const struct bench_case *c)
-{
+static double attention_flops(const struct bench_case *c) {
     double q = (double)c->seq_q, kv = (double)c->seq_kv;
     double pairs = c->causal ? q * (q + 1) / 2 : q * kv;
     return 2.0 * (double)(c->head_dim + c->value_dim) * pairs * (double)(c->batch * c->num_heads);
 }
 
-double bench_case_flops(const struct bench_case *c)
-{
+double bench_case_flops(const struct bench_case *c) {
     if (c->kind == BENCH_START) {
         return 0;
     }
@@ -188,8 +175,7 @@ double bench_case_flops(const struct bench_case *c)
     return flops;
 }
 
-double bench_case_bytes(const struct bench_case *c)
-{
+double bench_case_bytes(const struct bench_case *c) {
     double elements = 0;
     double heads = (double)(c->batch * c->num_heads), kv_heads = (double)(c->batch * c->num_kv_heads);
     switch (c->kind) {
@@ -215,7 +201,6 @@ double bench_case_bytes(const struct bench_case *c)
     return elements * (double)sizeof(float);
 }
 
-bool bench_case_reads(const struct bench_case *c)
-{
+bool bench_case_reads(const struct bench_case *c) {
     return bench_case_flops(c) < 4.0 * bench_case_bytes(c);
 }

@@ -2,12 +2,12 @@
  * The benchmark as a partner: one command a line on standard input, one JSON object a line in answer, so that another
  * program can alternate its own runs with these.
  *
- *   CASE            prepares the case the first time (the one before is dropped), runs it as a turn: one run that is
- *                   not timed unless runs are long, one that is. {"name", "us"}
+ *   CASE            prepares the case the first time (the one before is dropped), takes a turn of it, see
+ *                   bench_turn(). {"name", "us"}
  *   describe CASE   {"name", "kind", "shape", "flops", "bytes", "reads", "plan"}
  *   dump CASE FILE  writes the last output as little-endian floats. {"name", "elements"}
  *   peak            one run of the peak kernel: {"gflops"}
- *   read BYTES      the reading kernel over so many bytes, 0 for memory past the caches: {"gbps"}
+ *   read BYTES      a turn of the reading kernel over so many bytes, 0 for memory past the caches; the best: {"gbps"}
  *
  * A failure is {"error"}. Between commands nothing runs: the process waits in a read.
  */
@@ -16,8 +16,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LONG_SECONDS 20e-3
 
 struct server {
     struct bench *bench;
@@ -48,22 +46,23 @@ static bool prepare(struct server *server, const struct bench_case *c)
     return server->subject != NULL;
 }
 
+static bool run_subject(void *subject, char *error, size_t error_size)
+{
+    return bench_subject_run(subject, error, error_size);
+}
+
 static json_t *run(struct server *server, const struct bench_case *c)
 {
-    double last = 0;
     if (!prepare(server, c)) {
         return failure(server->error);
     }
-    for (int i = 0; i < 2 && last < LONG_SECONDS; ++i) {
-        double begin = bench_now();
-        if (!bench_subject_run(server->subject, server->error, sizeof server->error)) {
-            return failure(server->error);
-        }
-        last = bench_now() - begin;
+    double seconds = bench_turn(run_subject, server->subject, server->error, sizeof server->error);
+    if (!(seconds > 0)) {
+        return failure(server->error);
     }
     json_t *answer = json_object();
     json_object_set_new(answer, "name", json_string(c->name));
-    json_object_set_new(answer, "us", json_real(last * 1e6));
+    json_object_set_new(answer, "us", json_real(seconds * 1e6));
     return answer;
 }
 
@@ -129,7 +128,7 @@ static json_t *obey(struct server *server, char *line)
         return rate("gflops", bench_peak_run(server->bench->peak));
     }
     if (strcmp(words[0], "read") == 0 && server->bench->peak) {
-        return rate("gbps", bench_peak_read(server->bench->peak, words[1] ? strtod(words[1], NULL) : 0));
+        return rate("gbps", bench_best_reading(server->bench->peak, words[1] ? strtod(words[1], NULL) : 0));
     }
     bool is_describe = strcmp(words[0], "describe") == 0, is_dump = strcmp(words[0], "dump") == 0;
     const char *name = is_describe || is_dump ? words[1] : words[0];

@@ -42,7 +42,7 @@ static double quantile(const double *sorted, size_t count, double part)
 
 struct bench_quartiles bench_series_quartiles(const struct bench_series *series)
 {
-    struct bench_quartiles result = {0, 0, 0};
+    struct bench_quartiles result = {0, 0, 0, 0};
     if (series->count == 0) {
         return result;
     }
@@ -55,6 +55,7 @@ struct bench_quartiles bench_series_quartiles(const struct bench_series *series)
     result.q1 = quantile(sorted, series->count, 0.25);
     result.median = quantile(sorted, series->count, 0.5);
     result.q3 = quantile(sorted, series->count, 0.75);
+    result.highest = sorted[series->count - 1];
     free(sorted);
     return result;
 }
@@ -85,4 +86,33 @@ void bench_wait_idle(void)
             break;
         }
     }
+}
+
+double bench_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
+                  size_t error_size)
+{
+    struct bench_series times = {NULL, 0, 0};
+    const double begin = bench_now();
+    double timed = 0;
+    while (timed == 0 || bench_now() < timed + BENCH_TIMED_SECONDS) {
+        const double start = bench_now();
+        if (!run(state, error, error_size)) {
+            bench_series_free(&times);
+            return 0;
+        }
+        const double end = bench_now();
+        const bool is_long = end - start >= BENCH_LONG_SECONDS;
+        if (timed > 0 || is_long) {
+            bench_series_add(&times, end - start);
+        }
+        if (is_long) {
+            break;
+        }
+        if (timed == 0 && end - begin >= BENCH_WARM_SECONDS) {
+            timed = end;
+        }
+    }
+    const double median = bench_series_quartiles(&times).median;
+    bench_series_free(&times);
+    return median;
 }
