@@ -4,23 +4,19 @@
 #include <stdlib.h>
 
 #include "solver/attention_args.h"
+#include "solver/attention_vector_decode.h"
 
 struct attention_vector {
     struct qkvi_attention_problem problem;
     struct qkvi_kernel *kernel;
-    struct qkvi_kernel *decode, *merge; /* NULL where no run can use them */
+    struct qkvi_decode *decode; /* NULL where no run can use it */
     unsigned keys, vectors, width, block, unroll, max_dim;
 };
 
 /* Register tiles by vector width: keys x vectors of queries. */
 static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
 
-enum {
-    KEY_BLOCK = 64,
-    DECODE_ROWS = 16,       /* query rows of a group up to which dims along the lanes are faster */
-    DECODE_GROUPS = 32,     /* work-groups to split the keys for; no device's property, lest results depend on it */
-    DECODE_LEAST_KEYS = 256 /* a part's, so that merging stays cheap */
-};
+enum { KEY_BLOCK = 64 };
 
 static unsigned dim_bucket(const struct qkvi_attention_problem *problem) {
     const size_t dim = problem->head_dim > problem->value_dim ? problem->head_dim : problem->value_dim;
@@ -94,8 +90,7 @@ static void destroy(void *state) {
     struct attention_vector *vector = state;
     if (vector == NULL) return;
     qkvi_kernel_destroy(vector->kernel);
-    qkvi_kernel_destroy(vector->decode);
-    qkvi_kernel_destroy(vector->merge);
+    qkvi_decode_destroy(vector->decode);
     free(vector);
 }
 
@@ -103,25 +98,13 @@ static size_t group_size(const struct qkvi_attention_problem *problem) {
     return problem->num_heads / problem->num_kv_heads;
 }
 
-static bool can_decode(const struct attention_vector *vector) {
-    const struct qkvi_attention_problem *problem = &vector->problem;
-    return group_size(problem) <= DECODE_ROWS && problem->head_dim % vector->width == 0 &&
-           problem->value_dim % vector->width == 0;
-}
-
-static qkv_status create_kernels(struct attention_vector *vector, struct qkvi_programs *programs) {
+static qkv_status create_kernel(struct attention_vector *vector, struct qkvi_programs *programs) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     char options[128];
     snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
              vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
              problem->mask, problem->weights);
-    qkv_status status = qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
-    if (status != QKV_OK || !can_decode(vector)) return status;
-    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DKB=%d -DMAX_DIM=%u -DMASK=%d", vector->width,
-             DECODE_ROWS, KEY_BLOCK, vector->max_dim, problem->mask);
-    status = qkvi_kernel_create(&vector->decode, programs, "attention_decode_vector", options, "attention_decode");
-    if (status != QKV_OK) return status;
-    return qkvi_kernel_create(&vector->merge, programs, "attention_decode_vector", options, "attention_merge");
+    return qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
 }
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
@@ -131,7 +114,9 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     vector->max_dim = dim_bucket(&vector->problem);
     qkv_status status = choose_tile(vector, programs->rt);
     if (status == QKV_OK) status = check_iterations(vector, programs->limits.max_iterations);
-    if (status == QKV_OK) status = create_kernels(vector, programs);
+    if (status == QKV_OK) status = create_kernel(vector, programs);
+    if (status == QKV_OK)
+        status = qkvi_decode_create(&vector->decode, programs, &vector->problem, vector->width, vector->max_dim);
     if (status != QKV_OK) {
         destroy(vector);
         return status;
@@ -140,28 +125,10 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return QKV_OK;
 }
 
-/* Into how many parts the keys of one key head are split. */
-static size_t count_splits(size_t batch, size_t num_kv_heads, size_t seq_kv) {
-    const size_t heads = batch >= DECODE_GROUPS ? DECODE_GROUPS : batch * num_kv_heads;
-    const size_t wanted = heads >= DECODE_GROUPS ? 1 : qkvi_div_up(DECODE_GROUPS, heads);
-    const size_t most = qkvi_div_up(seq_kv, DECODE_LEAST_KEYS);
-    return most < wanted ? (most == 0 ? 1 : most) : wanted;
-}
-
 static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_problem *problem) {
     const struct attention_vector *vector = state;
-    const struct qkvi_attention_problem *limits = &problem->u.attention;
-    const size_t group = group_size(limits);
-    const size_t most_rows = DECODE_ROWS / group * group;
-    size_t most = 0;
-    if (vector->decode != NULL)
-        for (size_t batch = 1; batch <= limits->max_batch && batch <= DECODE_GROUPS; batch++) {
-            const size_t splits = count_splits(batch, limits->num_kv_heads, limits->max_seq_kv);
-            const size_t parts = splits > 1 ? batch * limits->num_kv_heads * splits : 0;
-            if (parts > most) most = parts;
-        }
-    return qkvi_product(out_bytes, (const size_t[]){most, most_rows, limits->value_dim + vector->width, sizeof(float)},
-                        4);
+    (void)problem;
+    return qkvi_decode_workspace(out_bytes, vector->decode);
 }
 
 /* Every head's queries by themselves, or those of a key head's whole group numbered through where that takes fewer
@@ -188,45 +155,10 @@ static qkv_status run_general(const struct attention_vector *vector, struct qkvi
     return qkvi_kernel_run(vector->kernel, chain, args.list, QKVI_ATTENTION_ARGS, 3, global, local);
 }
 
-static qkv_status run_decode(const struct attention_vector *vector, struct qkvi_chain *chain,
-                             const struct qkvi_attention_run *attention) {
-    const struct qkvi_attention_problem *problem = &vector->problem;
-    const size_t wanted = count_splits(attention->batch, problem->num_kv_heads, attention->seq_kv);
-    const size_t keys = qkvi_round_up(qkvi_div_up(attention->seq_kv, wanted), KEY_BLOCK);
-    const size_t splits = attention->seq_kv == 0 ? 1 : qkvi_div_up(attention->seq_kv, keys);
-    const size_t rows = attention->seq_q * group_size(problem);
-    const size_t global[3] = {splits, problem->num_kv_heads, attention->batch};
-    const size_t merge_global[3] = {rows, problem->num_kv_heads, attention->batch};
-    const size_t local[3] = {1, 1, 1};
-    const cl_mem part = splits > 1 ? attention->workspace : attention->out.buffer;
-    const cl_long part_offset = (cl_long)(attention->workspace_offset / sizeof(float));
-    const cl_long keys_per_split = (cl_long)keys, num_splits = (cl_long)splits;
-    struct qkvi_attention_args args;
-    qkvi_attention_args_set(&args, problem, attention, 0);
-    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(part);
-    args.list[QKVI_ATTENTION_ARGS + 1] = QKVI_ARG(part_offset);
-    args.list[QKVI_ATTENTION_ARGS + 2] = QKVI_ARG(keys_per_split);
-    const qkv_status status =
-        qkvi_kernel_run(vector->decode, chain, args.list, QKVI_ATTENTION_ARGS + 3, 3, global, local);
-    if (status != QKV_OK || splits == 1) return status;
-    const struct qkvi_arg merge[] = {QKVI_ARG(args.buffer[QKVI_VIEW_OUT]),
-                                     QKVI_ARG(args.buffer[QKVI_VIEW_LSE]),
-                                     QKVI_ARG(args.view[QKVI_VIEW_OUT]),
-                                     QKVI_ARG(args.view[QKVI_VIEW_LSE]),
-                                     QKVI_ARG(args.shape),
-                                     QKVI_ARG(part),
-                                     QKVI_ARG(part_offset),
-                                     QKVI_ARG(num_splits)};
-    return qkvi_kernel_run(vector->merge, chain, merge, QKVI_COUNT(merge), 3, merge_global, local);
-}
-
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
     const struct attention_vector *vector = state;
     const struct qkvi_attention_run *attention = opaque;
-    const bool few_rows = attention->seq_q <= DECODE_ROWS / group_size(&vector->problem);
-    const bool adjacent = attention->k.stride[3] == 1 && attention->v.stride[3] == 1;
-    const bool plain_outputs = attention->weights.buffer == NULL && attention->scores.buffer == NULL;
-    if (vector->decode != NULL && few_rows && adjacent && plain_outputs) return run_decode(vector, chain, attention);
+    if (qkvi_decode_takes(vector->decode, attention)) return qkvi_decode_run(vector->decode, chain, attention);
     return run_general(vector, chain, attention);
 }
 
@@ -234,8 +166,7 @@ static void describe(const void *state, struct qkvi_text *text) {
     const struct attention_vector *vector = state;
     qkvi_text_add(text, "tile %u keys x %u queries, %u keys a block, dims to %u", vector->keys,
                   vector->vectors * vector->width, vector->block, vector->max_dim);
-    if (vector->decode != NULL)
-        qkvi_text_add(text, "; up to %d query rows a group: dims along lanes, keys split", DECODE_ROWS);
+    qkvi_decode_describe(vector->decode, text);
 }
 
 const struct qkvi_solver qkvi_attention_vector = {

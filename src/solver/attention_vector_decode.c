@@ -1,0 +1,130 @@
+/* Few query rows on CPU devices: K and V stream once past all rows of a key head's group. */
+#include "solver/attention_vector_decode.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "solver/attention_args.h"
+
+struct qkvi_decode {
+    struct qkvi_attention_problem problem;
+    struct qkvi_kernel *kernel, *merge;
+    unsigned width;
+};
+
+enum {
+    KEY_BLOCK = 64,
+    MOST_ROWS = 16,  /* query rows of a group up to which dims along the lanes are faster */
+    GROUPS = 32,     /* work-groups to split the keys for; no device's property, lest results depend on it */
+    LEAST_KEYS = 256 /* a part's, so that merging stays cheap */
+};
+
+static size_t group_size(const struct qkvi_attention_problem *problem) {
+    return problem->num_heads / problem->num_kv_heads;
+}
+
+static bool can_decode(const struct qkvi_attention_problem *problem, unsigned width) {
+    return group_size(problem) <= MOST_ROWS && problem->head_dim % width == 0 && problem->value_dim % width == 0;
+}
+
+static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs, unsigned max_dim) {
+    char options[128];
+    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DKB=%d -DMAX_DIM=%u -DMASK=%d", decode->width, MOST_ROWS,
+             KEY_BLOCK, max_dim, decode->problem.mask);
+    const qkv_status status =
+        qkvi_kernel_create(&decode->kernel, programs, "attention_decode_vector", options, "attention_decode");
+    if (status != QKV_OK) return status;
+    return qkvi_kernel_create(&decode->merge, programs, "attention_decode_vector", options, "attention_merge");
+}
+
+qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *programs,
+                              const struct qkvi_attention_problem *problem, unsigned width, unsigned max_dim) {
+    *out = NULL;
+    if (!can_decode(problem, width)) return QKV_OK;
+    struct qkvi_decode *decode = calloc(1, sizeof *decode);
+    if (decode == NULL) return qkvi_fail_memory("an attention plan");
+    decode->problem = *problem;
+    decode->width = width;
+    const qkv_status status = create_kernels(decode, programs, max_dim);
+    if (status != QKV_OK) {
+        qkvi_decode_destroy(decode);
+        return status;
+    }
+    *out = decode;
+    return QKV_OK;
+}
+
+void qkvi_decode_destroy(struct qkvi_decode *decode) {
+    if (decode == NULL) return;
+    qkvi_kernel_destroy(decode->kernel);
+    qkvi_kernel_destroy(decode->merge);
+    free(decode);
+}
+
+/* Into how many parts the keys of one key head are split. */
+static size_t count_splits(size_t batch, size_t num_kv_heads, size_t seq_kv) {
+    const size_t heads = batch >= GROUPS ? GROUPS : batch * num_kv_heads;
+    const size_t wanted = heads >= GROUPS ? 1 : qkvi_div_up(GROUPS, heads);
+    const size_t most = qkvi_div_up(seq_kv, LEAST_KEYS);
+    return most < wanted ? (most == 0 ? 1 : most) : wanted;
+}
+
+bool qkvi_decode_workspace(size_t *out_bytes, const struct qkvi_decode *decode) {
+    *out_bytes = 0;
+    if (decode == NULL) return true;
+    const struct qkvi_attention_problem *limits = &decode->problem;
+    const size_t group = group_size(limits);
+    const size_t most_rows = MOST_ROWS / group * group;
+    size_t most = 0;
+    for (size_t batch = 1; batch <= limits->max_batch && batch <= GROUPS; batch++) {
+        const size_t splits = count_splits(batch, limits->num_kv_heads, limits->max_seq_kv);
+        const size_t parts = splits > 1 ? batch * limits->num_kv_heads * splits : 0;
+        if (parts > most) most = parts;
+    }
+    return qkvi_product(out_bytes, (const size_t[]){most, most_rows, limits->value_dim + decode->width, sizeof(float)},
+                        4);
+}
+
+bool qkvi_decode_takes(const struct qkvi_decode *decode, const struct qkvi_attention_run *run) {
+    if (decode == NULL) return false;
+    const bool few_rows = run->seq_q <= MOST_ROWS / group_size(&decode->problem);
+    const bool adjacent = run->k.stride[3] == 1 && run->v.stride[3] == 1;
+    return few_rows && adjacent && run->weights.buffer == NULL && run->scores.buffer == NULL;
+}
+
+qkv_status qkvi_decode_run(const struct qkvi_decode *decode, struct qkvi_chain *chain,
+                           const struct qkvi_attention_run *run) {
+    const struct qkvi_attention_problem *problem = &decode->problem;
+    const size_t wanted = count_splits(run->batch, problem->num_kv_heads, run->seq_kv);
+    const size_t keys = qkvi_round_up(qkvi_div_up(run->seq_kv, wanted), KEY_BLOCK);
+    const size_t splits = run->seq_kv == 0 ? 1 : qkvi_div_up(run->seq_kv, keys);
+    const size_t rows = run->seq_q * group_size(problem);
+    const size_t global[3] = {splits, problem->num_kv_heads, run->batch};
+    const size_t merge_global[3] = {rows, problem->num_kv_heads, run->batch};
+    const size_t local[3] = {1, 1, 1};
+    const cl_mem part = splits > 1 ? run->workspace : run->out.buffer;
+    const cl_long part_offset = (cl_long)(run->workspace_offset / sizeof(float));
+    const cl_long keys_per_split = (cl_long)keys, num_splits = (cl_long)splits;
+    struct qkvi_attention_args args;
+    qkvi_attention_args_set(&args, problem, run, 0);
+    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(part);
+    args.list[QKVI_ATTENTION_ARGS + 1] = QKVI_ARG(part_offset);
+    args.list[QKVI_ATTENTION_ARGS + 2] = QKVI_ARG(keys_per_split);
+    const qkv_status status =
+        qkvi_kernel_run(decode->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 3, 3, global, local);
+    if (status != QKV_OK || splits == 1) return status;
+    const struct qkvi_arg merge[] = {QKVI_ARG(args.buffer[QKVI_VIEW_OUT]),
+                                     QKVI_ARG(args.buffer[QKVI_VIEW_LSE]),
+                                     QKVI_ARG(args.view[QKVI_VIEW_OUT]),
+                                     QKVI_ARG(args.view[QKVI_VIEW_LSE]),
+                                     QKVI_ARG(args.shape),
+                                     QKVI_ARG(part),
+                                     QKVI_ARG(part_offset),
+                                     QKVI_ARG(num_splits)};
+    return qkvi_kernel_run(decode->merge, chain, merge, QKVI_COUNT(merge), 3, merge_global, local);
+}
+
+void qkvi_decode_describe(const struct qkvi_decode *decode, struct qkvi_text *text) {
+    if (decode == NULL) return;
+    qkvi_text_add(text, "; up to %d query rows a group: dims along lanes, keys split", MOST_ROWS);
+}
