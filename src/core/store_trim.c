@@ -1,0 +1,89 @@
+#include "core/store_internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A writer holds its temporary file for milliseconds; older ones have none. */
+#define ABANDONED_SECONDS 3600
+
+#ifdef __APPLE__
+#define LAST_USE(s) ((struct timespec){(s)->st_mtime, (s)->st_mtimensec})
+#else
+#define LAST_USE(s) ((s)->st_mtim)
+#endif
+
+struct entry {
+    char name[QKVI_STORE_NAME];
+    uint64_t size;
+    struct timespec used;
+};
+
+struct entries {
+    struct entry *list;
+    size_t count, capacity;
+    uint64_t size;
+};
+
+/* Without memory the rest is not considered this time. */
+static void add(struct entries *e, const char *name, const struct stat *s) {
+    if (e->count == e->capacity) {
+        size_t capacity = e->capacity ? 2 * e->capacity : 64;
+        struct entry *list = realloc(e->list, capacity * sizeof *list);
+        if (!list) return;
+        e->list = list;
+        e->capacity = capacity;
+    }
+    struct entry *entry = &e->list[e->count++];
+    memcpy(entry->name, name, strlen(name) + 1);
+    entry->size = (uint64_t)s->st_size;
+    entry->used = LAST_USE(s);
+    e->size += entry->size;
+}
+
+static bool begins_with(const char *name, const char *prefix) {
+    return !strncmp(name, prefix, strlen(prefix));
+}
+
+/* Marks are not entries: only who made one or the user takes it away. Nor is what others may have put here. */
+static void consider(struct entries *e, int folder, const char *name) {
+    const char *hash = strrchr(name, '-');
+    struct stat s;
+    if (strlen(name) >= QKVI_STORE_NAME || !hash || begins_with(name, QKVI_STORE_MARK "-")) return;
+    if (fstatat(folder, name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) return;
+    if (begins_with(name, QKVI_STORE_TEMPORARY)) {
+        if (time(NULL) - s.st_mtime > ABANDONED_SECONDS) (void)unlinkat(folder, name, 0);
+    } else if (strspn(hash + 1, "0123456789abcdef") == 32 && !hash[33]) {
+        add(e, name, &s);
+    }
+}
+
+static int compare(const void *a, const void *b) {
+    const struct timespec *x = &((const struct entry *)a)->used, *y = &((const struct entry *)b)->used;
+    if (x->tv_sec != y->tv_sec) return x->tv_sec < y->tv_sec ? -1 : 1;
+    return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
+}
+
+void qkvi_store_trim(const struct qkvi_store *store) {
+    struct entries e = {0};
+    /* A descriptor of its own: readdir() moves the position, which a duplicate would share between threads. */
+    int folder = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = folder < 0 ? NULL : fdopendir(folder);
+    if (!stream) {
+        if (folder >= 0) (void)close(folder);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;)
+        consider(&e, store->folder, entry->d_name);
+    (void)closedir(stream);
+    if (e.size > store->limit) qsort(e.list, e.count, sizeof *e.list, compare);
+    for (size_t i = 0; i < e.count && e.size > store->limit; i++) {
+        (void)unlinkat(store->folder, e.list[i].name, 0);
+        e.size -= e.list[i].size;
+    }
+    free(e.list);
+}
