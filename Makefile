@@ -112,8 +112,15 @@ $(BUILD)/tools/%.o: tools/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC) $(COMPILE) $(TOOL_FLAGS) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
 
+$(BUILD)/tools/%.cl.c: tools/%.cl tools/embed-kernels
+	@mkdir -p $(@D)
+	$(call SAY,GEN) tools/embed-kernels --text $< >$@.tmp && mv $@.tmp $@
+
+$(BUILD)/tools/%.cl.o: $(BUILD)/tools/%.cl.c
+	$(call SAY,CC) $(COMPILE) -c $< -o $@
+
 define tool_module
-$(call archive,$(1)): $(call objects,tools/$(1)/*.c)
+$(call archive,$(1)): $(call objects,tools/$(1)/*.c) $(patsubst %,$(BUILD)/%.o,$(wildcard tools/$(1)/*.cl))
 	@mkdir -p $$(@D)
 	$$(call SAY,AR) rm -f $$@ && ar rcs $$@ $$^
 endef

@@ -18,7 +18,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PACKAGES = ["torch", "onnxruntime", "onnx", "numpy"]
-WARM, TIMED, LONG = 4e-3, 2e-3, 20e-3  # seconds; as tools/bench/bench.h has them
+WARM, TIMED, LONG = 4e-3, 2e-3, 20e-3  # seconds; as tools/support/stats.h has them
 MIN_ROUNDS = 3
 UNIT = 2.0 ** -24  # rounding error of one fp32 operation
 
@@ -233,7 +233,7 @@ def wait_idle():
 
 
 def turn(run):
-    """Microseconds of one run: see bench_turn() in tools/bench/bench.h."""
+    """Microseconds of one run: see tool_turn() in tools/support/stats.h."""
     times, begin, timed = [], time.perf_counter(), None
     while timed is None or time.perf_counter() < timed + TIMED:
         start = time.perf_counter()

@@ -171,7 +171,7 @@ static int run(const struct options *o, const struct bench_case **cases, size_t 
     }
     bool host = info->kind == QKV_DEVICE_CPU;
     unsigned threads = info->compute_units;
-    bench.peak = bench_peak_create(bench.context, error, sizeof error);
+    bench.peak = tool_peak_create(bench.context, error, sizeof error);
     if (!bench.peak) {
         fprintf(stderr, "qkv-bench: %s; no shares\n", error);
     }
@@ -187,7 +187,7 @@ static int run(const struct options *o, const struct bench_case **cases, size_t 
         status = run_cases(o, &bench, cases, count);
         bench_peers_close(bench.peers, bench.num_peers);
     }
-    bench_peak_destroy(bench.peak);
+    tool_peak_destroy(bench.peak);
     qkv_context_destroy(bench.context);
     return status;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "qkv.h"
+#include "support/peak.h"
+#include "support/stats.h"
 
 /* ---- cases.c ---- */
 
@@ -60,38 +62,6 @@ float bench_value(enum bench_seed seed, size_t index);
 float *bench_values(enum bench_seed seed, size_t first, size_t count, float scale);
 /* Weights are uniform in +-1/sqrt(in_features), as nn.Linear sets them up. */
 float bench_weight_scale(size_t in_features);
-
-/* ---- stats.c ---- */
-
-struct bench_series {
-    double *values;
-    size_t count, capacity;
-};
-
-struct bench_quartiles {
-    double q1, median, q3, highest;
-};
-
-bool bench_series_add(struct bench_series *series, double value);
-void bench_series_free(struct bench_series *series);
-/* Zeros for an empty series. Sorts a copy. */
-struct bench_quartiles bench_series_quartiles(const struct bench_series *series);
-
-/*
- * Seconds of one run in a turn: runs are repeated untimed until BENCH_WARM_SECONDS have passed, then timed for
- * BENCH_TIMED_SECONDS, and their median counts; each at least once, and a run of BENCH_LONG_SECONDS counts at once.
- * 0 where a run failed. tools/bench-peers.py does the same.
- */
-#define BENCH_WARM_SECONDS 4e-3
-#define BENCH_TIMED_SECONDS 2e-3
-#define BENCH_LONG_SECONDS 20e-3
-double bench_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
-                  size_t error_size);
-
-double bench_now(void);               /* seconds, monotonic */
-double bench_processor_seconds(void); /* of all threads of this process */
-/* Returns once this process's threads are asleep, or after a quarter of a second. */
-void bench_wait_idle(void);
 
 /* ---- subject.c: this library's side of a case ---- */
 
@@ -149,38 +119,17 @@ size_t bench_peers_open(struct bench_peer peers[BENCH_MAX_PEERS], const char *na
                         FILE *log);
 void bench_peers_close(struct bench_peer peers[BENCH_MAX_PEERS], size_t count);
 
-/* ---- peak.c, peak-native.c ---- */
-
-/* Work-groups of the peak kernel for each compute unit of a CPU. */
-#define BENCH_PEAK_GROUPS 16
-
-struct bench_peak;
-
-struct bench_peak *bench_peak_create(qkv_context *context, char *error, size_t error_size);
-void bench_peak_destroy(struct bench_peak *peak);
-/* One run of the fixed kernel of fused multiply-adds, some milliseconds: GFLOP/s, 0 on failure. */
-double bench_peak_run(struct bench_peak *peak);
-/* One run of the fixed kernel that reads `bytes` (0: as much as is set aside, past every cache): GB/s, 0 on failure. */
-double bench_peak_read(struct bench_peak *peak, double bytes);
-/* "fma", "mad" or "a*b+c": what the device does fastest. */
-const char *bench_peak_operation(const struct bench_peak *peak);
-
-/* The same arithmetic in C on `threads` threads, about `seconds` long: GFLOP/s, 0 on failure. */
-double bench_native_peak(unsigned threads, double seconds);
-/* "AVX-512", "AVX2", "NEON" or "C". */
-const char *bench_native_name(void);
-
 /* ---- measure.c ---- */
 
 struct bench_peer_result {
     const char *name;
     double median_us;
-    struct bench_quartiles ratio; /* peer's time / ours, paired run by run */
+    struct tool_quartiles ratio; /* peer's time / ours, paired run by run */
 };
 
 struct bench_result {
     const struct bench_case *spec;
-    struct bench_quartiles us;
+    struct tool_quartiles us;
     size_t runs;
     double gflops, gbps;
     double read_share; /* of the read kernel's best rate over as many bytes, paired; 0 unless bench_case_reads() */
@@ -193,7 +142,7 @@ struct bench_result {
 
 struct bench {
     qkv_context *context;
-    struct bench_peak *peak;
+    struct tool_peak *peak;
     struct bench_peer peers[BENCH_MAX_PEERS];
     size_t num_peers;
     double seconds;
@@ -201,7 +150,7 @@ struct bench {
     /* The highest median of the peak kernel among the cases so far; clocks drift, so it is taken all along. */
     double peak_gflops;
     double read_gbps; /* of memory past the caches */
-    struct bench_quartiles native_gflops, native_ratio;
+    struct tool_quartiles native_gflops, native_ratio;
     double cores_ours; /* the part of the cores' time this process got while all of them were wanted; 0: not known */
 };
 
@@ -209,7 +158,7 @@ struct bench {
 bool bench_measure_peaks(struct bench *bench, unsigned threads);
 void bench_measure(struct bench *bench, const struct bench_case *c, struct bench_result *result);
 /* The fastest run in a turn of the reading kernel: GB/s, 0 on failure. */
-double bench_best_reading(struct bench_peak *peak, double bytes);
+double bench_best_reading(struct tool_peak *peak, double bytes);
 /* Part of the roof that bounds the case. */
 double bench_share(const struct bench *bench, const struct bench_result *result);
 

@@ -24,8 +24,8 @@ struct contestant {
     struct bench_subject *subject; /* ours, or */
     struct bench_peer *peer;
     double spent;
-    struct bench_series us;
-    struct bench_series ratios; /* to ours, of the same round */
+    struct tool_series us;
+    struct tool_series ratios; /* to ours, of the same round */
     bool broken;
 };
 
@@ -50,23 +50,23 @@ static bool run_contestant(void *contestant, char *error, size_t error_size)
 /* Microseconds; 0 on failure. */
 static double take_turn(struct contestant *c, char *error, size_t error_size)
 {
-    double begin = bench_now();
-    double us = bench_turn(run_contestant, c, error, error_size) * 1e6;
+    double begin = tool_clock_seconds();
+    double us = tool_turn(run_contestant, c, error, error_size) * 1e6;
     c->broken = !(us > 0);
-    c->spent += bench_now() - begin;
-    bench_wait_idle();
+    c->spent += tool_clock_seconds() - begin;
+    tool_wait_idle();
     return us;
 }
 
 struct reading {
-    struct bench_peak *peak;
+    struct tool_peak *peak;
     double bytes, best;
 };
 
 static bool run_reading(void *state, char *error, size_t error_size)
 {
     struct reading *r = state;
-    double rate = bench_peak_read(r->peak, r->bytes);
+    double rate = tool_peak_read(r->peak, r->bytes);
     r->best = rate > r->best ? rate : r->best;
     if (!(rate > 0)) {
         snprintf(error, error_size, "the reading kernel did not run");
@@ -74,29 +74,29 @@ static bool run_reading(void *state, char *error, size_t error_size)
     return rate > 0;
 }
 
-double bench_best_reading(struct bench_peak *peak, double bytes)
+double bench_best_reading(struct tool_peak *peak, double bytes)
 {
     struct reading r = {peak, bytes, 0};
     char error[64];
-    return bench_turn(run_reading, &r, error, sizeof error) > 0 ? r.best : 0;
+    return tool_turn(run_reading, &r, error, sizeof error) > 0 ? r.best : 0;
 }
 
 /* The first runs compile, pack and fault pages in. */
 static void warm_up(struct contestant *c, char *error, size_t error_size)
 {
-    double begin = bench_now();
-    for (int i = 0; i < 3 && !c->broken && (i == 0 || bench_now() - begin < 0.5); ++i) {
+    double begin = tool_clock_seconds();
+    for (int i = 0; i < 3 && !c->broken && (i == 0 || tool_clock_seconds() - begin < 0.5); ++i) {
         c->broken = !run_once(c, error, error_size);
     }
-    bench_wait_idle();
+    tool_wait_idle();
 }
 
 static void rounds(struct bench *bench, struct contestant *all, size_t count, const struct bench_case *c,
-                   struct bench_series *peak, struct bench_series *read, char *error, size_t error_size)
+                   struct tool_series *peak, struct tool_series *read, char *error, size_t error_size)
 {
-    double begin = bench_now(), peak_spent = 0;
+    double begin = tool_clock_seconds(), peak_spent = 0;
     for (int round = 0; round < MAX_ROUNDS && !all[0].broken; ++round) {
-        double elapsed = bench_now() - begin;
+        double elapsed = tool_clock_seconds() - begin;
         if (round >= MIN_ROUNDS && elapsed > bench->seconds) {
             break;
         }
@@ -106,23 +106,23 @@ static void rounds(struct bench *bench, struct contestant *all, size_t count, co
             bool over = all[i].us.count >= MIN_ROUNDS && all[i].spent > bench->seconds / (double)count;
             double us = all[i].broken || over ? 0 : take_turn(&all[i], error, error_size);
             if (us > 0) {
-                bench_series_add(&all[i].us, us);
-                bench_series_add(&all[i].ratios, us / ours);
+                tool_series_add(&all[i].us, us);
+                tool_series_add(&all[i].ratios, us / ours);
             }
         }
         if (ours > 0) {
-            bench_series_add(&all[0].us, ours);
+            tool_series_add(&all[0].us, ours);
         }
         if (bench->peak && (round < MIN_ROUNDS || peak_spent < PEAK_PART * elapsed)) {
-            double start = bench_now();
-            bench_series_add(peak, bench_peak_run(bench->peak));
+            double start = tool_clock_seconds();
+            tool_series_add(peak, tool_peak_run(bench->peak));
             if (bench_case_reads(c)) {
                 double roof = bench_best_reading(bench->peak, bench_case_bytes(c));
                 if (roof > 0 && ours > 0) {
-                    bench_series_add(read, bench_case_bytes(c) / ours * 1e-3 / roof);
+                    tool_series_add(read, bench_case_bytes(c) / ours * 1e-3 / roof);
                 }
             }
-            peak_spent += bench_now() - start;
+            peak_spent += tool_clock_seconds() - start;
         }
     }
 }
@@ -179,25 +179,25 @@ static void compare(struct contestant *all, size_t count, const struct bench_cas
 }
 
 static void summarise(struct bench *bench, struct contestant *all, size_t count, struct bench_result *result,
-                      const struct bench_series *peak, const struct bench_series *read)
+                      const struct tool_series *peak, const struct tool_series *read)
 {
-    result->us = bench_series_quartiles(&all[0].us);
+    result->us = tool_series_quartiles(&all[0].us);
     result->runs = all[0].us.count;
-    double seconds = result->us.median * 1e-6, peak_now = bench_series_quartiles(peak).median;
+    double seconds = result->us.median * 1e-6, peak_now = tool_series_quartiles(peak).median;
     if (result->runs == 0 || !(seconds > 0)) {
         result->failed = true;
         return;
     }
     result->gflops = bench_case_flops(result->spec) / seconds * 1e-9;
     result->gbps = bench_case_bytes(result->spec) / seconds * 1e-9;
-    result->read_share = bench_series_quartiles(read).median;
+    result->read_share = tool_series_quartiles(read).median;
     bench->peak_gflops = peak_now > bench->peak_gflops ? peak_now : bench->peak_gflops;
     for (size_t i = 1; i < count; ++i) {
         if (all[i].us.count > 0) {
             struct bench_peer_result *peer = &result->peers[result->num_peers++];
             peer->name = all[i].peer->name;
-            peer->median_us = bench_series_quartiles(&all[i].us).median;
-            peer->ratio = bench_series_quartiles(&all[i].ratios);
+            peer->median_us = tool_series_quartiles(&all[i].us).median;
+            peer->ratio = tool_series_quartiles(&all[i].ratios);
         }
     }
 }
@@ -209,7 +209,7 @@ void bench_measure(struct bench *bench, const struct bench_case *c, struct bench
         return;
     }
     struct contestant all[1 + BENCH_MAX_PEERS];
-    struct bench_series peak = {NULL, 0, 0}, read = {NULL, 0, 0};
+    struct tool_series peak = {NULL, 0, 0}, read = {NULL, 0, 0};
     char error[sizeof result->note] = "";
     memset(all, 0, sizeof all);
     memset(result, 0, sizeof *result);
@@ -234,49 +234,49 @@ void bench_measure(struct bench *bench, const struct bench_case *c, struct bench
         compare(all, count, c, result);
     }
     for (size_t i = 0; i < count; ++i) {
-        bench_series_free(&all[i].us);
-        bench_series_free(&all[i].ratios);
+        tool_series_free(&all[i].us);
+        tool_series_free(&all[i].ratios);
         if (all[i].peer) {
             all[i].peer->release(all[i].peer);
         }
     }
-    bench_series_free(&peak);
-    bench_series_free(&read);
+    tool_series_free(&peak);
+    tool_series_free(&read);
     bench_subject_destroy(all[0].subject);
 }
 
 bool bench_measure_peaks(struct bench *bench, unsigned threads)
 {
-    struct bench_series peak = {NULL, 0, 0}, native = {NULL, 0, 0}, ratio = {NULL, 0, 0}, read = {NULL, 0, 0};
-    struct bench_series cores = {NULL, 0, 0};
+    struct tool_series peak = {NULL, 0, 0}, native = {NULL, 0, 0}, ratio = {NULL, 0, 0}, read = {NULL, 0, 0};
+    struct tool_series cores = {NULL, 0, 0};
     for (int i = 0; i < 30; ++i) {
-        double device = bench_peak_run(bench->peak);
+        double device = tool_peak_run(bench->peak);
         if (!(device > 0)) {
             break;
         }
-        bench_series_add(&peak, device);
-        double begin = bench_now(), used = bench_processor_seconds();
-        double host = threads ? bench_native_peak(threads, 6e-3) : 0;
+        tool_series_add(&peak, device);
+        double begin = tool_clock_seconds(), used = tool_processor_seconds();
+        double host = threads ? tool_native_peak(threads, 6e-3) : 0;
         if (host > 0) {
-            used = bench_processor_seconds() - used;
-            bench_series_add(&cores, used / ((bench_now() - begin) * (double)threads));
-            bench_series_add(&native, host);
-            bench_series_add(&ratio, device / host);
+            used = tool_processor_seconds() - used;
+            tool_series_add(&cores, used / ((tool_clock_seconds() - begin) * (double)threads));
+            tool_series_add(&native, host);
+            tool_series_add(&ratio, device / host);
         }
         if (i < 8) {
-            bench_series_add(&read, bench_best_reading(bench->peak, 0));
+            tool_series_add(&read, bench_best_reading(bench->peak, 0));
         }
     }
-    bench->peak_gflops = bench_series_quartiles(&peak).median;
-    bench->read_gbps = bench_series_quartiles(&read).highest;
-    bench->native_gflops = bench_series_quartiles(&native);
-    bench->native_ratio = bench_series_quartiles(&ratio);
-    bench->cores_ours = bench_series_quartiles(&cores).median;
-    bench_series_free(&peak);
-    bench_series_free(&native);
-    bench_series_free(&ratio);
-    bench_series_free(&cores);
-    bench_series_free(&read);
+    bench->peak_gflops = tool_series_quartiles(&peak).median;
+    bench->read_gbps = tool_series_quartiles(&read).highest;
+    bench->native_gflops = tool_series_quartiles(&native);
+    bench->native_ratio = tool_series_quartiles(&ratio);
+    bench->cores_ours = tool_series_quartiles(&cores).median;
+    tool_series_free(&peak);
+    tool_series_free(&native);
+    tool_series_free(&ratio);
+    tool_series_free(&cores);
+    tool_series_free(&read);
     return bench->peak_gflops > 0;
 }
 

@@ -54,9 +54,9 @@ static void choose_layout(struct bench_peer *peer)
     double best[2] = {1e30, 1e30};
     for (int i = 0; i < 8; ++i) {
         p->by_row = i & 1;
-        double begin = bench_now();
+        double begin = tool_clock_seconds();
         peer->run(peer);
-        double seconds = bench_now() - begin;
+        double seconds = tool_clock_seconds() - begin;
         best[i & 1] = seconds < best[i & 1] ? seconds : best[i & 1];
     }
     p->by_row = best[1] < best[0];

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Half the interquartile range, as a part of the median. */
-static double spread(struct bench_quartiles q)
+static double spread(struct tool_quartiles q)
 {
     return q.median > 0 ? (q.q3 - q.q1) / 2 / q.median : 0;
 }
@@ -17,9 +17,9 @@ void bench_report_head(FILE *out, const struct bench *bench)
             (unsigned)info->compute_units);
     if (bench->peak) {
         fprintf(out, "peak        %.0f GFLOP/s by the OpenCL kernel (%s)", bench->peak_gflops,
-                bench_peak_operation(bench->peak));
+                tool_peak_operation(bench->peak));
         if (bench->native_gflops.median > 0) {
-            fprintf(out, ", %.0f by a C loop (%s); paired %.3f", bench->native_gflops.median, bench_native_name(),
+            fprintf(out, ", %.0f by a C loop (%s); paired %.3f", bench->native_gflops.median, tool_native_name(),
                     bench->native_ratio.median);
         }
         fprintf(out, "\nreading     %.1f GB/s from memory\n", bench->read_gbps);

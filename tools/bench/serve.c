@@ -3,7 +3,7 @@
  * program can alternate its own runs with these.
  *
  *   CASE            prepares the case the first time (the one before is dropped), takes a turn of it, see
- *                   bench_turn(). {"name", "us"}
+ *                   tool_turn(). {"name", "us"}
  *   describe CASE   {"name", "kind", "shape", "flops", "bytes", "reads", "plan"}
  *   dump CASE FILE  writes the last output as little-endian floats. {"name", "elements"}
  *   peak            one run of the peak kernel: {"gflops"}
@@ -56,7 +56,7 @@ static json_t *run(struct server *server, const struct bench_case *c)
     if (!prepare(server, c)) {
         return failure(server->error);
     }
-    double seconds = bench_turn(run_subject, server->subject, server->error, sizeof server->error);
+    double seconds = tool_turn(run_subject, server->subject, server->error, sizeof server->error);
     if (!(seconds > 0)) {
         return failure(server->error);
     }
@@ -125,7 +125,7 @@ static json_t *obey(struct server *server, char *line)
         return failure("an empty line");
     }
     if (strcmp(words[0], "peak") == 0 && server->bench->peak) {
-        return rate("gflops", bench_peak_run(server->bench->peak));
+        return rate("gflops", tool_peak_run(server->bench->peak));
     }
     if (strcmp(words[0], "read") == 0 && server->bench->peak) {
         return rate("gbps", bench_best_reading(server->bench->peak, words[1] ? strtod(words[1], NULL) : 0));

@@ -27,10 +27,10 @@ int bench_start_once(qkv_context *context, const char *name)
     }
     struct bench_case c = *found;
     c.kind = c.start_of;
-    double begin = bench_now();
+    double begin = tool_clock_seconds();
     struct bench_subject *subject = bench_subject_create(context, &c, error, sizeof error);
     bool good = subject && bench_subject_run(subject, error, sizeof error);
-    double seconds = bench_now() - begin;
+    double seconds = tool_clock_seconds() - begin;
     bench_subject_destroy(subject);
     if (!good) {
         fprintf(stderr, "qkv-bench: %s\n", error);
@@ -126,7 +126,7 @@ static double start_once(const struct bench *bench, const struct bench_case *c)
 
 void bench_start_measure(const struct bench *bench, const struct bench_case *c, struct bench_result *result)
 {
-    struct bench_series us = {NULL, 0, 0};
+    struct tool_series us = {NULL, 0, 0};
     char *saved[NUM_CACHES];
     memset(result, 0, sizeof *result);
     result->spec = c;
@@ -134,13 +134,13 @@ void bench_start_measure(const struct bench *bench, const struct bench_case *c, 
     for (int round = 0; round < ROUNDS && !result->failed; ++round) {
         double once = start_once(bench, c);
         result->failed = !(once > 0);
-        bench_series_add(&us, once);
+        tool_series_add(&us, once);
     }
     restore_caches(saved);
     if (result->failed) {
         snprintf(result->note, sizeof result->note, "a new process of %s failed", bench->program);
     }
-    result->us = bench_series_quartiles(&us);
+    result->us = tool_series_quartiles(&us);
     result->runs = us.count;
-    bench_series_free(&us);
+    tool_series_free(&us);
 }

@@ -1,12 +1,13 @@
 /* Medians, quartiles and the clock. */
-#include "bench.h"
+#include "stats.h"
+
+#include "error.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-bool bench_series_add(struct bench_series *series, double value)
-{
+bool tool_series_add(struct tool_series *series, double value) {
     if (series->count == series->capacity) {
         size_t capacity = series->capacity ? 2 * series->capacity : 64;
         double *values = realloc(series->values, capacity * sizeof *values);
@@ -20,29 +21,25 @@ bool bench_series_add(struct bench_series *series, double value)
     return true;
 }
 
-void bench_series_free(struct bench_series *series)
-{
+void tool_series_free(struct tool_series *series) {
     free(series->values);
     memset(series, 0, sizeof *series);
 }
 
-static int compare(const void *a, const void *b)
-{
+static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double quantile(const double *sorted, size_t count, double part)
-{
+static double quantile(const double *sorted, size_t count, double part) {
     double position = part * (double)(count - 1);
     size_t low = (size_t)position;
     size_t high = low + 1 < count ? low + 1 : low;
     return sorted[low] + (position - (double)low) * (sorted[high] - sorted[low]);
 }
 
-struct bench_quartiles bench_series_quartiles(const struct bench_series *series)
-{
-    struct bench_quartiles result = {0, 0, 0, 0};
+struct tool_quartiles tool_series_quartiles(const struct tool_series *series) {
+    struct tool_quartiles result = {0, 0, 0, 0};
     if (series->count == 0) {
         return result;
     }
@@ -60,59 +57,53 @@ struct bench_quartiles bench_series_quartiles(const struct bench_series *series)
     return result;
 }
 
-double bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+double tool_clock_seconds(void) {
+    return 1e-3 * tool_clock_ms();
 }
 
-double bench_processor_seconds(void)
-{
+double tool_processor_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void bench_wait_idle(void)
-{
+void tool_wait_idle(void) {
     const struct timespec step = {0, 500000};
-    double give_up = bench_now() + 0.25;
+    double give_up = tool_clock_seconds() + 0.25;
     for (;;) {
-        double begin = bench_now(), used = bench_processor_seconds();
+        double begin = tool_clock_seconds(), used = tool_processor_seconds();
         nanosleep(&step, NULL);
-        double end = bench_now();
-        if (bench_processor_seconds() - used < 0.2 * (end - begin) || end > give_up) {
+        double end = tool_clock_seconds();
+        if (tool_processor_seconds() - used < 0.2 * (end - begin) || end > give_up) {
             break;
         }
     }
 }
 
-double bench_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
-                  size_t error_size)
-{
-    struct bench_series times = {NULL, 0, 0};
-    const double begin = bench_now();
+double tool_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
+                 size_t error_size) {
+    struct tool_series times = {NULL, 0, 0};
+    const double begin = tool_clock_seconds();
     double timed = 0;
-    while (timed == 0 || bench_now() < timed + BENCH_TIMED_SECONDS) {
-        const double start = bench_now();
+    while (timed == 0 || tool_clock_seconds() < timed + TOOL_TIMED_SECONDS) {
+        const double start = tool_clock_seconds();
         if (!run(state, error, error_size)) {
-            bench_series_free(&times);
+            tool_series_free(&times);
             return 0;
         }
-        const double end = bench_now();
-        const bool is_long = end - start >= BENCH_LONG_SECONDS;
+        const double end = tool_clock_seconds();
+        const bool is_long = end - start >= TOOL_LONG_SECONDS;
         if (timed > 0 || is_long) {
-            bench_series_add(&times, end - start);
+            tool_series_add(&times, end - start);
         }
         if (is_long) {
             break;
         }
-        if (timed == 0 && end - begin >= BENCH_WARM_SECONDS) {
+        if (timed == 0 && end - begin >= TOOL_WARM_SECONDS) {
             timed = end;
         }
     }
-    const double median = bench_series_quartiles(&times).median;
-    bench_series_free(&times);
+    const double median = tool_series_quartiles(&times).median;
+    tool_series_free(&times);
     return median;
 }

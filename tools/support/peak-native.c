@@ -1,5 +1,7 @@
 /* The peak of fused multiply-adds as a C loop reaches it: what the OpenCL peak kernel is held against. */
-#include "bench.h"
+#include "peak.h"
+
+#include "stats.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -28,12 +30,12 @@ struct chain_kind {
 #define DECLARE(i) VEC x##i = SPLAT(seed + (float)i);
 #define STEP(i) x##i = FMA(x##i, a, b);
 #define TOTAL(i) total = ADD(total, x##i);
-#define CHAIN_BODY                                                   \
-    VEC a = SPLAT(0.999f), b = SPLAT(0.001f), total = SPLAT(0.0f);   \
-    TWELVE(DECLARE)                                                  \
-    for (size_t n = 0; n < iterations; ++n) {                        \
-        TWELVE(STEP)                                                 \
-    }                                                                \
+#define CHAIN_BODY                                                                                                     \
+    VEC a = SPLAT(0.999f), b = SPLAT(0.001f), total = SPLAT(0.0f);                                                     \
+    TWELVE(DECLARE)                                                                                                    \
+    for (size_t n = 0; n < iterations; ++n) {                                                                          \
+        TWELVE(STEP)                                                                                                   \
+    }                                                                                                                  \
     TWELVE(TOTAL)
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -42,8 +44,7 @@ struct chain_kind {
 #define SPLAT _mm512_set1_ps
 #define FMA _mm512_fmadd_ps
 #define ADD _mm512_add_ps
-__attribute__((target("avx512f"))) static float chain_avx512(size_t iterations, float seed)
-{
+__attribute__((target("avx512f"))) static float chain_avx512(size_t iterations, float seed) {
     CHAIN_BODY
     return _mm512_reduce_add_ps(total);
 }
@@ -56,8 +57,7 @@ __attribute__((target("avx512f"))) static float chain_avx512(size_t iterations, 
 #define SPLAT _mm256_set1_ps
 #define FMA _mm256_fmadd_ps
 #define ADD _mm256_add_ps
-__attribute__((target("avx2,fma"))) static float chain_avx2(size_t iterations, float seed)
-{
+__attribute__((target("avx2,fma"))) static float chain_avx2(size_t iterations, float seed) {
     CHAIN_BODY
     float lanes[8];
     _mm256_storeu_ps(lanes, total);
@@ -74,8 +74,7 @@ __attribute__((target("avx2,fma"))) static float chain_avx2(size_t iterations, f
 #define SPLAT vdupq_n_f32
 #define FMA(x, m, c) vfmaq_f32(c, x, m)
 #define ADD vaddq_f32
-static float chain_neon(size_t iterations, float seed)
-{
+static float chain_neon(size_t iterations, float seed) {
     CHAIN_BODY
     return vaddvq_f32(total);
 }
@@ -91,15 +90,13 @@ static float chain_neon(size_t iterations, float seed)
 #define SPLAT(x) (x)
 #define FMA(x, m, c) ((x) * (m) + (c))
 #define ADD(x, y) ((x) + (y))
-static float chain_plain(size_t iterations, float seed)
-{
+static float chain_plain(size_t iterations, float seed) {
     CHAIN_BODY
     return total;
 }
 #endif
 
-static struct chain_kind native_kind(void)
-{
+static struct chain_kind native_kind(void) {
 #if defined(__x86_64__) && defined(__GNUC__)
     if (__builtin_cpu_supports("avx512f")) {
         return (struct chain_kind){"AVX-512", 16, chain_avx512};
@@ -115,14 +112,13 @@ static struct chain_kind native_kind(void)
 #endif
 }
 
-const char *bench_native_name(void)
-{
+const char *tool_native_name(void) {
     return native_kind().name;
 }
 
 /* Pieces of work a thread takes at most if all go at the same speed: as many as the OpenCL kernel has work-groups for a
  * compute unit, so that a core that is busy with something else strikes both alike. */
-#define PIECES BENCH_PEAK_GROUPS
+#define PIECES TOOL_PEAK_GROUPS
 
 enum { WAIT, GO, LEAVE };
 
@@ -141,8 +137,7 @@ struct worker {
     float result; /* kept, so that the loop is */
 };
 
-static void *run_pieces(void *argument)
-{
+static void *run_pieces(void *argument) {
     struct worker *worker = argument;
     struct work *work = worker->work;
     while (atomic_load(&work->signal) == WAIT) {
@@ -151,17 +146,16 @@ static void *run_pieces(void *argument)
     if (atomic_load(&work->signal) == LEAVE) {
         return NULL;
     }
-    worker->begin = bench_now();
+    worker->begin = tool_clock_seconds();
     while (atomic_fetch_add(&work->next, 1) < work->pieces) {
         worker->result += work->kind.run(work->iterations, worker->result * 1e-9f);
     }
-    worker->end = bench_now();
+    worker->end = tool_clock_seconds();
     return NULL;
 }
 
 /* From the first thread's start to the last one's end; 0 where the threads cannot be had. */
-static double run_once(struct worker *workers, unsigned threads, size_t iterations)
-{
+static double run_once(struct worker *workers, unsigned threads, size_t iterations) {
     struct work work = {.kind = native_kind(), .iterations = iterations, .pieces = threads * PIECES};
     atomic_init(&work.next, 0);
     atomic_init(&work.signal, WAIT);
@@ -188,8 +182,7 @@ static double run_once(struct worker *workers, unsigned threads, size_t iteratio
     return end - begin;
 }
 
-double bench_native_peak(unsigned threads, double seconds)
-{
+double tool_native_peak(unsigned threads, double seconds) {
     static size_t iterations = 1000; /* kept: later calls need no calibration */
     struct worker *workers = calloc(threads ? threads : 1, sizeof *workers);
     double elapsed = workers && threads ? run_once(workers, threads, iterations) : 0;
