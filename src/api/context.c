@@ -72,17 +72,9 @@ static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, c
     status = qkv_device_list_select(&index, list, selector);
     const qkv_device_info *chosen = status ? NULL : qkv_device_list_device(list, index);
     if (!status) status = qkvi_runtime_open(rt, chosen->device_id, log);
-    if (!status) {
-        char *name = qkvi_strdup(chosen->selector), *reason = qkvi_strdup(chosen->reason);
-        free((void *)(uintptr_t)rt->info.selector);
-        free((void *)(uintptr_t)rt->info.reason);
-        rt->info.selector = name;
-        rt->info.reason = reason;
-        rt->info.is_auto = chosen->is_auto;
-        if (!name || !reason) {
-            qkvi_runtime_close(rt);
-            status = qkvi_fail_memory("context");
-        }
+    if (!status && !qkvi_device_adopt(&rt->info, chosen)) {
+        qkvi_runtime_close(rt);
+        status = qkvi_fail_memory("context");
     }
     qkv_device_list_destroy(list);
     return status;

@@ -23,7 +23,8 @@ const char *qkv_device_kind_name(qkv_device_kind kind) {
 /* Type bits do not tell the whole: Oclgrind sets every one, Mesa's rasterisers call themselves CPU or GPU. */
 static qkv_device_kind kind_of(const qkv_device_info *info) {
     static const char *const rasterisers[] = {"llvmpipe", "softpipe", "swrast", "lavapipe", "swiftshader"};
-    if (qkvi_text_has(info->name, "oclgrind") || qkvi_text_has(info->platform_name, "oclgrind")) return QKV_DEVICE_SIMULATOR;
+    if (qkvi_text_has(info->name, "oclgrind") || qkvi_text_has(info->platform_name, "oclgrind"))
+        return QKV_DEVICE_SIMULATOR;
     for (size_t i = 0; i < QKVI_COUNT(rasterisers); i++)
         if (qkvi_text_has(info->name, rasterisers[i])) return QKV_DEVICE_SOFTWARE_GPU;
     bool cpu = (info->type & CL_DEVICE_TYPE_CPU) != 0, gpu = (info->type & CL_DEVICE_TYPE_GPU) != 0;
@@ -39,15 +40,29 @@ static bool says_no(cl_device_id device, cl_device_info name) {
     return clGetDeviceInfo(device, name, sizeof value, &value, NULL) == CL_SUCCESS && value == CL_FALSE;
 }
 
+struct refusal {
+    const char *reason, *advice;
+};
+
 /* NULL where nothing speaks against the device. */
-static const char *why_unusable(const qkv_device_info *info) {
+static const struct refusal *why_unusable(const qkv_device_info *info) {
+    static const struct refusal unavailable = {"cannot be used: the driver says it is not available",
+                                               "another program may hold it for itself alone, or the driver failed: "
+                                               "the system's log (dmesg) and the vendor's own tool say more"};
+    static const struct refusal no_compiler = {"cannot be used: the driver has no OpenCL C compiler",
+                                               "install the part of the driver that compiles: the vendor's full driver "
+                                               "instead of an embedded or minimal one"};
+    static const struct refusal old = {"cannot be used: older than OpenCL 1.2",
+                                       "install a newer driver; hardware too old for one has another platform at "
+                                       "best, such as rusticl, or the CPU through PoCL"};
+    static const struct refusal big_endian = {"cannot be used: big-endian devices were never tried",
+                                              "the CPU through PoCL, or another device"};
     unsigned major = 0, minor = 0;
-    if (says_no(info->device_id, CL_DEVICE_AVAILABLE)) return "cannot be used: the driver says it is not available";
-    if (says_no(info->device_id, CL_DEVICE_COMPILER_AVAILABLE))
-        return "cannot be used: the driver has no OpenCL C compiler";
+    if (says_no(info->device_id, CL_DEVICE_AVAILABLE)) return &unavailable;
+    if (says_no(info->device_id, CL_DEVICE_COMPILER_AVAILABLE)) return &no_compiler;
     if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) == 2 && (major < 1 || (major == 1 && minor < 2)))
-        return "cannot be used: older than OpenCL 1.2";
-    if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE)) return "cannot be used: big-endian devices were never tried";
+        return &old;
+    if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE)) return &big_endian;
     return NULL;
 }
 
@@ -67,7 +82,7 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
     info.opencl_c_version = qkvi_device_text(device, CL_DEVICE_OPENCL_C_VERSION);
     info.driver_version = qkvi_device_text(device, CL_DRIVER_VERSION);
     if (!info.selector || !info.name || !info.vendor || !info.platform_name || !info.device_version ||
-        !info.opencl_c_version || !info.driver_version) {
+        !info.opencl_c_version || !info.driver_version || !qkvi_device_identify(&info, device)) {
         qkvi_device_info_free(&info);
         return qkvi_fail_memory("device list");
     }
@@ -80,9 +95,11 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
     info.local_memory = qkvi_device_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
     info.max_work_group_size = qkvi_device_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info.native_float_width = (uint32_t)qkvi_device_number(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
-    const char *why = why_unusable(&info);
+    const struct refusal *why = why_unusable(&info);
     info.usable = why == NULL;
-    info.reason = qkvi_strdup(why ? why : "");
+    info.verdict = why ? "refused" : "usable";
+    info.advice = why ? why->advice : "";
+    info.reason = qkvi_strdup(why ? why->reason : "");
     if (!info.reason) {
         qkvi_device_info_free(&info);
         return qkvi_fail_memory("device list");
@@ -92,10 +109,24 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
 }
 
 void qkvi_device_info_free(qkv_device_info *info) {
-    const char *texts[] = {info->selector,       info->name,           info->vendor,
-                           info->platform_name,  info->device_version, info->opencl_c_version,
-                           info->driver_version, info->reason};
+    const char *texts[] = {
+        info->selector,         info->name,           info->vendor, info->platform_name, info->device_version,
+        info->opencl_c_version, info->driver_version, info->reason, info->pci_address,   info->uuid};
     for (size_t i = 0; i < QKVI_COUNT(texts); i++)
         free((void *)(uintptr_t)texts[i]);
     *info = (qkv_device_info){0};
+}
+
+bool qkvi_device_adopt(qkv_device_info *info, const qkv_device_info *listed) {
+    char *selector = qkvi_strdup(listed->selector), *reason = qkvi_strdup(listed->reason);
+    free((void *)(uintptr_t)info->selector);
+    free((void *)(uintptr_t)info->reason);
+    info->selector = selector;
+    info->reason = reason;
+    info->verdict = listed->verdict;
+    info->is_auto = listed->is_auto;
+    info->projection_gflops = listed->projection_gflops;
+    info->prefill_gflops = listed->prefill_gflops;
+    info->decode_gbps = listed->decode_gbps;
+    return selector && reason;
 }

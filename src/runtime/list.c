@@ -5,7 +5,6 @@
 
 /* OpenCL's own limit on what a loader reports is far below this. */
 #define MAX_PLATFORMS 64
-#define MAX_DEVICES 256
 
 static qkv_status add_device(struct qkv_device_list *list, size_t platform, size_t index, cl_device_id device) {
     char selector[48];
@@ -29,11 +28,11 @@ static const char *platform_note(cl_int error, cl_uint count) {
 
 static qkv_status add_platform(struct qkv_device_list *list, cl_platform_id id) {
     qkv_platform_info *platform = &list->platforms[list->num_platforms];
-    cl_device_id devices[MAX_DEVICES];
+    cl_device_id devices[QKVI_MAX_DEVICES];
     cl_uint count = 0;
-    cl_int error = clGetDeviceIDs(id, CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &count);
+    cl_int error = clGetDeviceIDs(id, CL_DEVICE_TYPE_ALL, QKVI_MAX_DEVICES, devices, &count);
     if (error != CL_SUCCESS) count = 0;
-    if (count > MAX_DEVICES - list->num_devices) count = (cl_uint)(MAX_DEVICES - list->num_devices);
+    if (count > QKVI_MAX_DEVICES - list->num_devices) count = (cl_uint)(QKVI_MAX_DEVICES - list->num_devices);
     *platform = (qkv_platform_info){
         .struct_size = sizeof *platform,
         .name = qkvi_platform_text(id, CL_PLATFORM_NAME),
@@ -58,12 +57,13 @@ static qkv_status fill(struct qkv_device_list *list) {
     if (clGetPlatformIDs(MAX_PLATFORMS, ids, &count) != CL_SUCCESS) count = 0;
     if (count > MAX_PLATFORMS) count = MAX_PLATFORMS;
     list->platforms = calloc(count + 1, sizeof *list->platforms);
-    list->devices = calloc(MAX_DEVICES, sizeof *list->devices);
+    list->devices = calloc(QKVI_MAX_DEVICES, sizeof *list->devices);
     if (!list->platforms || !list->devices) return qkvi_fail_memory("device list");
     for (cl_uint i = 0; i < count; i++) {
         qkv_status status = add_platform(list, ids[i]);
         if (status) return status;
     }
+    qkvi_list_recall(list);
     return qkvi_list_judge(list);
 }
 

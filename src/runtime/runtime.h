@@ -10,7 +10,7 @@ const char *qkvi_cl_error_name(cl_int error);
 qkv_status qkvi_cl_fail(cl_int error, const char *call);
 
 /* ---- info.c: queries; numbers are 0 and texts "" where the driver fails to answer ---- */
-char *qkvi_device_text(cl_device_id device, cl_device_info name);     /* malloc'ed, NULL without memory */
+char *qkvi_device_text(cl_device_id device, cl_device_info name); /* malloc'ed, NULL without memory */
 char *qkvi_platform_text(cl_platform_id platform, cl_platform_info name);
 uint64_t qkvi_device_number(cl_device_id device, cl_device_info name); /* of 4 or 8 bytes */
 
@@ -34,6 +34,10 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
 /* Fills `info` (texts malloc'ed; qkvi_device_info_free) for one device. */
 qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);
 void qkvi_device_info_free(qkv_device_info *info);
+/* Takes over what only a list knows of the device: selector, verdict, reason, measurement. False without memory. */
+bool qkvi_device_adopt(qkv_device_info *info, const qkv_device_info *listed);
+/* identity.c: pci_address and uuid, malloc'ed. False without memory. */
+bool qkvi_device_identify(qkv_device_info *info, cl_device_id device);
 
 /* Told of every kernel that a run enqueues; see qkv_context_options. */
 struct qkvi_observer {
@@ -52,8 +56,8 @@ struct qkvi_runtime {
     struct qkvi_observer observer;
 };
 qkv_status qkvi_runtime_open(struct qkvi_runtime *rt, cl_device_id device, const struct qkvi_log *log);
-qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device,
-                             cl_command_queue queue, const struct qkvi_log *log);
+qkv_status qkvi_runtime_wrap(struct qkvi_runtime *rt, cl_context context, cl_device_id device, cl_command_queue queue,
+                             const struct qkvi_log *log);
 void qkvi_runtime_close(struct qkvi_runtime *rt);
 
 /* ---- buffer.c ---- */
@@ -91,8 +95,8 @@ struct qkvi_chain {
     bool in_order;
     size_t num_commands;
 };
-qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue, cl_uint num_wait,
-                            const cl_event *wait_list, cl_event *event);
+qkv_status qkvi_chain_begin(struct qkvi_chain *chain, const struct qkvi_observer *observer, cl_command_queue queue,
+                            cl_uint num_wait, const cl_event *wait_list, cl_event *event);
 /* An empty chain with an event or a wait list enqueues a marker, so that the event exists. */
 qkv_status qkvi_chain_end(struct qkvi_chain *chain, qkv_status status);
 

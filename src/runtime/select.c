@@ -5,57 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE SIZE_MAX
+#define NONE QKVI_NO_INDEX
 
-static double speed(const qkv_device_info *info) {
-    return (double)info->compute_units * (info->clock_mhz ? info->clock_mhz : 1);
-}
-
-static bool better(const qkv_device_info *a, const qkv_device_info *b) {
-    if (a->kind != b->kind) return a->kind < b->kind;
-    return speed(a) > speed(b);
-}
-
-/* The best usable device among those of the kinds in a bit mask; NONE if there is none. */
 static size_t best(const struct qkv_device_list *list, unsigned kinds) {
-    size_t found = NONE;
-    for (size_t i = 0; i < list->num_devices; i++) {
-        const qkv_device_info *info = &list->devices[i];
-        if (!info->usable || !(kinds >> info->kind & 1u)) continue;
-        if (found == NONE || better(info, &list->devices[found])) found = i;
-    }
-    return found;
-}
-
-#define ALL_KINDS (~0u)
-#define KIND(kind) (1u << (kind))
-
-qkv_status qkvi_list_judge(struct qkv_device_list *list) {
-    size_t chosen = best(list, ALL_KINDS);
-    for (size_t i = 0; i < list->num_devices; i++) {
-        qkv_device_info *info = &list->devices[i];
-        if (!info->usable) continue;
-        struct qkvi_text text = {0};
-        const qkv_device_info *winner = &list->devices[chosen];
-        if (i == chosen) {
-            info->is_auto = 1;
-            qkvi_text_add(&text, "taken by auto: the best %s here", qkv_device_kind_name(info->kind));
-        } else if (winner->kind != info->kind) {
-            qkvi_text_add(&text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind),
-                          winner->selector);
-        } else {
-            qkvi_text_add(&text, "usable; %s %s (%s)", winner->selector,
-                          speed(winner) > speed(info) ? "has more compute units times clock" : "is listed first",
-                          winner->name);
-        }
-        if (text.failed) {
-            qkvi_text_free(&text);
-            return qkvi_fail_memory("device list");
-        }
-        free((void *)(uintptr_t)info->reason);
-        info->reason = text.data;
-    }
-    return QKV_OK;
+    return qkvi_rank(list, kinds, QKV_DEVICE_ANY).chosen;
 }
 
 static bool equals(const char *a, const char *b) {
@@ -115,11 +68,11 @@ static qkv_status resolve(size_t *out, const struct qkv_device_list *list, const
     unsigned long platform, device;
     size_t index = NONE;
     if (equals(selector, "auto")) {
-        index = best(list, ALL_KINDS);
+        index = best(list, QKVI_ALL_KINDS);
     } else if (equals(selector, "cpu")) {
-        index = best(list, KIND(QKV_DEVICE_CPU));
+        index = best(list, QKVI_KIND(QKV_DEVICE_CPU));
     } else if (equals(selector, "gpu")) {
-        index = best(list, KIND(QKV_DEVICE_GPU) | KIND(QKV_DEVICE_SOFTWARE_GPU));
+        index = best(list, QKVI_KIND(QKV_DEVICE_GPU) | QKVI_KIND(QKV_DEVICE_SOFTWARE_GPU));
     } else if (parse_pair(selector, &platform, &device)) {
         index = find_pair(list, platform, device);
     } else {
