@@ -18,6 +18,10 @@ double tool_peak_read(struct tool_peak *peak, double bytes);
 /* One run of the fixed kernel that copies half of what is set aside to the other half: GB/s read and written together,
  * 0 on failure. */
 double tool_peak_copy(struct tool_peak *peak);
+/* How much is set aside for reading, in bytes. */
+double tool_peak_bytes(const struct tool_peak *peak);
+/* Seconds from the enqueue of an empty kernel to the end of clFinish; 0 on failure. */
+double tool_peak_launch(struct tool_peak *peak);
 /* "fma", "mad" or "a*b+c": what the device does fastest. */
 const char *tool_peak_operation(const struct tool_peak *peak);
 

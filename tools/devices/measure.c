@@ -1,0 +1,84 @@
+/* One device measured from beginning to end. */
+#include "devices/measure_internal.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/stats.h"
+
+void measure_tell(const struct measuring *m, const char *what) {
+    if (m->progress) m->progress(m->user, what);
+}
+
+void measure_set(const struct measuring *m, enum measure_row row, double value, const char *format, ...) {
+    struct measure_value *out = &m->out->rows[row];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(out->note, sizeof out->note, format, list);
+    va_end(list);
+    out->value = value > 0 ? value : 0;
+}
+
+void measure_show_progress(void *stream, const char *what) {
+    if (!isatty(fileno(stream))) return;
+    if (what)
+        fprintf(stream, "\rmeasuring: %s\033[K", what);
+    else
+        fputs("\r\033[K", stream);
+    fflush(stream);
+}
+
+/* A simulator counts instructions; its speed says nothing of any hardware, and a peak kernel would take hours. */
+static void refuse_simulator(const struct measuring *m) {
+    for (int row = 0; row < MEASURE_ROWS; row++)
+        measure_set(m, (enum measure_row)row, 0, "not measured: a simulator's speed means nothing");
+    snprintf(m->out->kept, sizeof m->out->kept, "nothing was measured");
+}
+
+static void record(const struct measuring *m) {
+    const char *folder = getenv("QKV_CACHE_DIR");
+    qkv_device_measurement figures = QKV_DEVICE_MEASUREMENT_INIT;
+    figures.projection_gflops = m->out->rows[MEASURE_PROJECTION].value;
+    figures.prefill_gflops = m->out->rows[MEASURE_PREFILL].value;
+    figures.decode_gbps = m->out->rows[MEASURE_DECODE].value;
+    if (qkv_device_record_measurement(qkv_context_device(m->context), &figures) == QKV_OK)
+        snprintf(m->out->kept, sizeof m->out->kept, "kept in %s: programs that have it as QKV_CACHE_DIR choose by it",
+                 folder);
+    else if (!folder || !*folder)
+        snprintf(m->out->kept, sizeof m->out->kept,
+                 "not kept: with a folder as QKV_CACHE_DIR programs would choose by it");
+    else
+        snprintf(m->out->kept, sizeof m->out->kept, "not kept: %s", qkv_error_message());
+}
+
+static void describe(struct measurement *out, const qkv_device_info *info) {
+    snprintf(out->selector, sizeof out->selector, "%s", info->selector);
+    snprintf(out->device, sizeof out->device, "%s", info->name);
+    snprintf(out->platform, sizeof out->platform, "%s", info->platform_name);
+    snprintf(out->driver, sizeof out->driver, "%s", info->driver_version);
+}
+
+int measure_device(struct measurement *out, const char *selector, void (*progress)(void *, const char *), void *user) {
+    struct measuring m = {.out = out, .progress = progress, .user = user};
+    double begin = tool_clock_seconds();
+    memset(out, 0, sizeof *out);
+    if (qkv_context_create(&m.context, selector, NULL) != QKV_OK) {
+        snprintf(out->error, sizeof out->error, "%s", qkv_error_message());
+        return -1;
+    }
+    const qkv_device_info *info = qkv_context_device(m.context);
+    describe(out, info);
+    if (info->kind == QKV_DEVICE_SIMULATOR) {
+        refuse_simulator(&m);
+    } else {
+        measure_hardware(&m);
+        measure_library(&m);
+        record(&m);
+    }
+    measure_tell(&m, NULL);
+    qkv_context_destroy(m.context);
+    out->seconds = tool_clock_seconds() - begin;
+    return 0;
+}

@@ -1,0 +1,178 @@
+/* What the device can do at most: arithmetic, memory, launches, the way to and from the host. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/measure_internal.h"
+#include "support/peak.h"
+#include "support/stats.h"
+
+/* A row repeats its run until this much time is gone, and at least a few times. */
+#define ROW_SECONDS 0.5
+#define LEAST_RUNS 5
+
+typedef double (*run_function)(void *state);
+
+static double run_peak(void *peak) {
+    return tool_peak_run(peak);
+}
+
+static double run_read(void *peak) {
+    return tool_peak_read(peak, 0);
+}
+
+static double run_copy(void *peak) {
+    return tool_peak_copy(peak);
+}
+
+static double run_launch(void *peak) {
+    return 1e6 * tool_peak_launch(peak);
+}
+
+/* Rates or times of one run each; zeros where a run fails. The first run is left out: some implementations compile in
+ * it, and pages are touched for the first time. */
+static struct tool_quartiles repeat(run_function run, void *state, size_t most, size_t *count) {
+    struct tool_series series = {NULL, 0, 0};
+    double begin = tool_clock_seconds(), value = run(state);
+    while (value > 0 && series.count < most &&
+           (series.count < LEAST_RUNS || tool_clock_seconds() - begin < ROW_SECONDS)) {
+        value = run(state);
+        if (value > 0) tool_series_add(&series, value);
+    }
+    struct tool_quartiles result = tool_series_quartiles(&series);
+    *count = series.count;
+    tool_series_free(&series);
+    return result;
+}
+
+/* Kernel and C loop in turns, so that a busy machine strikes both. */
+static void compare_native(const struct measuring *m, struct tool_peak *peak, unsigned threads) {
+    struct tool_series device = {NULL, 0, 0}, native = {NULL, 0, 0}, ratio = {NULL, 0, 0};
+    for (int i = 0; i < 40; i++) {
+        double ours = tool_peak_run(peak), theirs = tool_native_peak(threads, 6e-3);
+        if (!(ours > 0 && theirs > 0)) break;
+        tool_series_add(&device, ours);
+        tool_series_add(&native, theirs);
+        tool_series_add(&ratio, ours / theirs);
+    }
+    m->out->native_ratio = tool_series_quartiles(&ratio).median;
+    measure_set(m, MEASURE_FP32, tool_series_quartiles(&device).median,
+                "%s(), %.2f of the C loop's rate (median of %zu pairs)", tool_peak_operation(peak),
+                m->out->native_ratio, ratio.count);
+    measure_set(m, MEASURE_NATIVE, tool_series_quartiles(&native).median, "%s, %u threads, in the same run",
+                tool_native_name(), threads);
+    tool_series_free(&device);
+    tool_series_free(&native);
+    tool_series_free(&ratio);
+}
+
+static void measure_fp32(const struct measuring *m, struct tool_peak *peak) {
+    const qkv_device_info *info = qkv_context_device(m->context);
+    size_t count;
+    measure_tell(m, "fp32 peak");
+    if (info->kind == QKV_DEVICE_CPU) {
+        compare_native(m, peak, info->compute_units);
+        return;
+    }
+    struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
+    measure_set(m, MEASURE_FP32, rate.median, "%s", tool_peak_operation(peak));
+    measure_set(m, MEASURE_NATIVE, 0, "only for devices that are the host's processor");
+}
+
+static void measure_fp16(const struct measuring *m) {
+    char error[160] = "";
+    size_t count;
+    measure_tell(m, "fp16 peak");
+    struct tool_peak *peak = tool_peak_create_half(m->context, error, sizeof error);
+    if (!peak) {
+        measure_set(m, MEASURE_FP16, 0, "%s", error);
+        return;
+    }
+    struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
+    measure_set(m, MEASURE_FP16, rate.median, "%s", tool_peak_operation(peak));
+    tool_peak_destroy(peak);
+}
+
+static void measure_memory(const struct measuring *m, struct tool_peak *peak) {
+    size_t count;
+    double mebibytes = tool_peak_bytes(peak) / (1 << 20);
+    measure_tell(m, "reading");
+    struct tool_quartiles rate = repeat(run_read, peak, 100, &count);
+    measure_set(m, MEASURE_READ, rate.median, "%.0f MiB, one kernel", mebibytes);
+    measure_tell(m, "copying");
+    rate = repeat(run_copy, peak, 100, &count);
+    measure_set(m, MEASURE_COPY, rate.median, "%.0f MiB to as many, one kernel, reading and writing counted",
+                mebibytes / 2);
+}
+
+static void measure_launch(const struct measuring *m, struct tool_peak *peak) {
+    size_t count;
+    measure_tell(m, "launches");
+    struct tool_quartiles us = repeat(run_launch, peak, 2000, &count);
+    measure_set(m, MEASURE_LAUNCH, us.median,
+                "an empty kernel, from enqueue to the end of clFinish; half between %.1f and %.1f", us.q1, us.q3);
+}
+
+/* ---- host and device ---- */
+
+struct transfer {
+    cl_command_queue queue;
+    cl_mem buffer;
+    char *host;
+    size_t bytes;
+};
+
+static double rate_of(const struct transfer *t, double begin, cl_int code) {
+    return code == CL_SUCCESS ? (double)t->bytes / (tool_clock_seconds() - begin) * 1e-9 : 0;
+}
+
+static double run_upload(void *state) {
+    const struct transfer *t = state;
+    double begin = tool_clock_seconds();
+    return rate_of(t, begin, clEnqueueWriteBuffer(t->queue, t->buffer, CL_TRUE, 0, t->bytes, t->host, 0, NULL, NULL));
+}
+
+static double run_download(void *state) {
+    const struct transfer *t = state;
+    double begin = tool_clock_seconds();
+    return rate_of(t, begin, clEnqueueReadBuffer(t->queue, t->buffer, CL_TRUE, 0, t->bytes, t->host, 0, NULL, NULL));
+}
+
+static void measure_transfers(const struct measuring *m) {
+    const qkv_device_info *info = qkv_context_device(m->context);
+    struct transfer t = {.queue = qkv_context_cl_queue(m->context), .bytes = (size_t)64 << 20};
+    cl_int code = CL_SUCCESS;
+    size_t count;
+    measure_tell(m, "the way to and from the host");
+    if (info->max_allocation / 4 < t.bytes) t.bytes = (size_t)(info->max_allocation / 4);
+    t.host = malloc(t.bytes);
+    t.buffer = clCreateBuffer(qkv_context_cl_context(m->context), CL_MEM_READ_WRITE, t.bytes, NULL, &code);
+    if (!t.host || code != CL_SUCCESS) {
+        measure_set(m, MEASURE_UPLOAD, 0, "no memory for %zu bytes", t.bytes);
+        measure_set(m, MEASURE_DOWNLOAD, 0, "no memory for %zu bytes", t.bytes);
+    } else {
+        memset(t.host, 1, t.bytes);
+        struct tool_quartiles rate = repeat(run_upload, &t, 50, &count);
+        measure_set(m, MEASURE_UPLOAD, rate.median, "%zu MiB from ordinary memory", t.bytes >> 20);
+        rate = repeat(run_download, &t, 50, &count);
+        measure_set(m, MEASURE_DOWNLOAD, rate.median, "%zu MiB to ordinary memory", t.bytes >> 20);
+    }
+    if (t.buffer) clReleaseMemObject(t.buffer);
+    free(t.host);
+}
+
+void measure_hardware(const struct measuring *m) {
+    char error[160] = "";
+    measure_tell(m, "the peak kernels are built");
+    struct tool_peak *peak = tool_peak_create(m->context, error, sizeof error);
+    if (peak) {
+        measure_fp32(m, peak);
+        measure_memory(m, peak);
+        measure_launch(m, peak);
+        tool_peak_destroy(peak);
+    } else {
+        for (int row = MEASURE_FP32; row <= MEASURE_LAUNCH; row++)
+            measure_set(m, (enum measure_row)row, 0, "%s", error);
+    }
+    measure_fp16(m);
+    measure_transfers(m);
+}

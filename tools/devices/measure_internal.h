@@ -1,0 +1,25 @@
+/* What the files of the measurement share. */
+#ifndef QKV_TOOLS_DEVICES_MEASURE_INTERNAL_H
+#define QKV_TOOLS_DEVICES_MEASURE_INTERNAL_H
+
+#include "devices/measure.h"
+#include "qkv.h"
+
+struct measuring {
+    struct measurement *out;
+    qkv_context *context;
+    void (*progress)(void *, const char *);
+    void *user;
+};
+
+/* Tells what comes next. */
+void measure_tell(const struct measuring *m, const char *what);
+/* A row's figure and how it was come by; or 0 and why there is none. */
+void measure_set(const struct measuring *m, enum measure_row row, double value, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* measure_hardware.c: by fixed kernels and copies. measure_library.c: through the library's interface. */
+void measure_hardware(const struct measuring *m);
+void measure_library(const struct measuring *m);
+
+#endif
