@@ -140,7 +140,7 @@ $(BUILD)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC) $(COMPILE) $(TEST_FLAGS) $(shell $(PKG_CONFIG) --cflags $(PACKAGES_tests)) -MMD -MP -c $< -o $@
 
-TEST_ARCHIVES := $(BUILD)/tests/support.a $(call archive,attend) $(call archive,support) $(BUILD)/libqkv.a
+TEST_ARCHIVES := $(BUILD)/tests/support.a $(call archive,attend) $(call archive,devices) $(call archive,support) $(BUILD)/libqkv.a
 $(BUILD)/tests/support.a: $(call objects,tests/support/*.c)
 	@mkdir -p $(@D)
 	$(call SAY,AR) rm -f $@ && ar rcs $@ $^

@@ -106,9 +106,8 @@ static const struct machine machines[] = {
      {1, 1, 1, 0},
      {true, true, true, true},
      {0, 1},
-     {"1:1 (cpu) is 3.90 times as fast as measured",
-      "taken by auto: the fastest measured here (projection 800, prefill "
-      "700 GFLOP/s, decode 19 GB/s)"}},
+     {"1:1 (cpu) is 3.9 times as fast as measured", "taken by auto: the fastest measured here (projection 800, prefill "
+                                                    "700 GFLOP/s, decode 19 GB/s)"}},
     {"only one is measured: the estimate decides between it and the rest",
      {{"gpu", 0, NVIDIA, QKV_DEVICE_GPU, 60, 2500, "0000:03:00.0", "", {0}, false},
       {"cpu", 1, POCL, QKV_DEVICE_CPU, 64, 4000, "", "", {800, 700, 19}, false}},

@@ -31,7 +31,7 @@ static void praise(struct qkvi_text *text, const struct qkvi_ranking *ranking, c
 static void explain_twin(struct qkvi_text *text, const qkv_device_info *info, const qkv_device_info *twin) {
     qkvi_text_add(text, "usable; the same hardware as %s (%s)", twin->selector, twin->platform_name);
     if (qkvi_measured(info, QKV_DEVICE_ANY) > 0 && qkvi_measured(twin, QKV_DEVICE_ANY) > 0)
-        qkvi_text_add(text, ", which is %.2f times as fast as measured", times_as_fast(twin, info));
+        qkvi_text_add(text, ", which is %.3g times as fast as measured", times_as_fast(twin, info));
     else
         qkvi_text_add(text, ", whose platform is preferred");
 }
@@ -44,7 +44,7 @@ static void explain(struct qkvi_text *text, const struct qkv_device_list *list, 
         explain_twin(text, info, &list->devices[twin]);
     } else if (qkvi_measured(info, QKV_DEVICE_ANY) > 0 && ranking->fastest != index) {
         const qkv_device_info *fastest = &list->devices[ranking->fastest];
-        qkvi_text_add(text, "usable; %s (%s) is %.2f times as fast as measured", fastest->selector, fastest->name,
+        qkvi_text_add(text, "usable; %s (%s) is %.3g times as fast as measured", fastest->selector, fastest->name,
                       times_as_fast(fastest, info));
     } else if (winner->kind != info->kind) {
         qkvi_text_add(text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind), winner->selector);

@@ -30,13 +30,6 @@ void measure_show_progress(void *stream, const char *what) {
     fflush(stream);
 }
 
-/* A simulator counts instructions; its speed says nothing of any hardware, and a peak kernel would take hours. */
-static void refuse_simulator(const struct measuring *m) {
-    for (int row = 0; row < MEASURE_ROWS; row++)
-        measure_set(m, (enum measure_row)row, 0, "not measured: a simulator's speed means nothing");
-    snprintf(m->out->kept, sizeof m->out->kept, "nothing was measured");
-}
-
 static void record(const struct measuring *m) {
     const char *folder = getenv("QKV_CACHE_DIR");
     qkv_device_measurement figures = QKV_DEVICE_MEASUREMENT_INIT;
@@ -70,8 +63,9 @@ int measure_device(struct measurement *out, const char *selector, void (*progres
     }
     const qkv_device_info *info = qkv_context_device(m.context);
     describe(out, info);
+    /* It counts instructions: its speed says nothing of any hardware, and a peak kernel would take hours. */
     if (info->kind == QKV_DEVICE_SIMULATOR) {
-        refuse_simulator(&m);
+        snprintf(out->error, sizeof out->error, "a simulator's speed means nothing");
     } else {
         measure_hardware(&m);
         measure_library(&m);

@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "qkv.h"
+
 enum measure_row {
     MEASURE_FP32,
     MEASURE_NATIVE,
@@ -25,18 +27,20 @@ struct measure_value {
     char note[160];
 };
 
+/* No pointers in it. */
 struct measurement {
     char selector[32], device[256], platform[256], driver[256];
     struct measure_value rows[MEASURE_ROWS];
     double native_ratio; /* the fp32 kernel by the C loop, paired; 0: no loop */
     double seconds;
     char kept[320];  /* where the figures that auto goes by are kept, or why they are not */
-    char error[600]; /* empty, or why nothing could be measured */
+    char error[600]; /* empty, or why nothing was measured */
 };
 
 /*
  * Measures the device a selector means (NULL: QKV_DEVICE, else auto) in this process, and records for the library what
- * auto goes by. 0, or -1 with out->error; a row that fails has a note instead and does not stop the others.
+ * auto goes by. 0, or -1 where the device cannot be opened; a simulator is a success without figures, and both have
+ * out->error. A row that fails has a note instead and does not stop the others.
  * progress: NULL, or told what is being measured, and NULL at the end. Use measure_show_progress with a FILE *.
  */
 int measure_device(struct measurement *out, const char *selector, void (*progress)(void *, const char *), void *user);
@@ -47,5 +51,17 @@ void measure_show_progress(void *stream, const char *what);
 void measure_print(FILE *out, const struct measurement *m);
 /* A new reference; NULL without memory. */
 json_t *measure_json(const struct measurement *m);
+/* The way back, for what another process measured: what is missing is 0 or empty. */
+void measure_from_json(struct measurement *out, const json_t *json);
+
+/*
+ * The best device for each kind of work, as the library ranks them:
+ *   {"projection": {"selector": "P:D", "measured": true, "why": "..."}, "prefill": ..., "decode": ...}
+ * null in the place of an object where no device is usable. A new reference; NULL without memory.
+ */
+json_t *measure_best_json(const qkv_device_list *list);
+/* One of these: the selector, alone on a line, to out; how it was chosen to log. 0, or -1 with a line on log where there
+ * is none. work: "projection", "prefill" or "decode". */
+int measure_best_print(FILE *out, FILE *log, const json_t *best, const char *work);
 
 #endif

@@ -1,6 +1,8 @@
 /* A measurement for people and for programs: one row feeds both. */
 #include "devices/measure.h"
 
+#include <string.h>
+
 static const struct {
     const char *key, *label, *unit;
 } rows[MEASURE_ROWS] = {
@@ -61,4 +63,29 @@ json_t *measure_json(const struct measurement *m) {
     json_object_set_new(object, "kept", text(m->kept));
     json_object_set_new(object, "notes", notes);
     return object;
+}
+
+static void copy(char *out, size_t size, const json_t *json, const char *key) {
+    const char *value = json_string_value(json_object_get(json, key));
+    snprintf(out, size, "%s", value ? value : "");
+}
+
+static double number(const json_t *json, const char *key) {
+    return json_number_value(json_object_get(json, key));
+}
+
+void measure_from_json(struct measurement *out, const json_t *json) {
+    memset(out, 0, sizeof *out);
+    copy(out->selector, sizeof out->selector, json, "selector");
+    copy(out->device, sizeof out->device, json, "device");
+    copy(out->platform, sizeof out->platform, json, "platform");
+    copy(out->driver, sizeof out->driver, json, "driver_version");
+    copy(out->error, sizeof out->error, json, "error");
+    copy(out->kept, sizeof out->kept, json, "kept");
+    for (int r = 0; r < MEASURE_ROWS; r++) {
+        out->rows[r].value = number(json, rows[r].key);
+        copy(out->rows[r].note, sizeof out->rows[r].note, json_object_get(json, "notes"), rows[r].key);
+    }
+    out->native_ratio = number(json, "native_ratio");
+    out->seconds = number(json, "seconds");
 }
