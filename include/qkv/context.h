@@ -40,9 +40,15 @@ typedef struct qkv_context_options {
     const char *gemm;
     qkv_kernel_function kernel; /* NULL: nobody is told */
     void *kernel_user;
+    /*
+     * A directory in which built programs, passed self-tests and measurements are kept for later processes, see
+     * qkv_context_create(); NULL for the environment variable QKV_CACHE_DIR, and nothing is kept where that is not set
+     * either; "" keeps nothing whatever the environment says. Copied.
+     */
+    const char *cache_dir;
 } qkv_context_options;
 
-#define QKV_CONTEXT_OPTIONS_INIT {sizeof(qkv_context_options), NULL, NULL, NULL, NULL, NULL, NULL}
+#define QKV_CONTEXT_OPTIONS_INIT {sizeof(qkv_context_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /*
  * A context on a device of the caller's choice.
@@ -84,6 +90,38 @@ QKV_API cl_command_queue qkv_context_cl_queue(const qkv_context *context);
  */
 QKV_API qkv_status qkv_context_measure_gemm(double out_seconds[2], qkv_context *context, size_t rows,
                                             size_t in_features, size_t out_features);
+
+typedef enum qkv_verdict {
+    QKV_VERDICT_TRYING = 0, /* about to be built and run: what a driver that crashes was given last */
+    QKV_VERDICT_PASSED = 1,
+    QKV_VERDICT_FAILED = 2,
+    QKV_VERDICT_NOT_APPLICABLE = 3
+} qkv_verdict;
+
+/* Texts are valid during the call. */
+typedef struct qkv_self_test_result {
+    size_t struct_size;
+    const char *operation; /* "linear" or "attention" */
+    const char *solver;    /* "plain", "vector", "tile", "clblast" */
+    const char *variant;   /* what the kernels were specialised for: "mask, weights", or "" */
+    qkv_verdict verdict;
+    qkv_status status;     /* what failed: QKV_BUILD_FAILED, QKV_SELF_TEST_FAILED ...; QKV_UNSUPPORTED where not applicable */
+    const char *reason;    /* of a failure; how the solver was set up where it passed */
+    double milliseconds;   /* building and testing; 0 while QKV_VERDICT_TRYING */
+} qkv_self_test_result;
+
+typedef void (*qkv_self_test_function)(void *user, const qkv_self_test_result *result);
+
+/*
+ * Builds and runs every solver on problems with known answers, believing nothing that was found out or kept before, and
+ * tells `function` (NULL: nobody) of each twice: before it and after it. Solvers that an earlier process did not survive
+ * are tried too, and those that pass are used again from then on. With a cache what is found replaces what is there.
+ * Takes seconds, minutes on a slow compiler; CLBlast is tried where it is installed. A solver that fails is a row and not
+ * an error. function must not call back into the library with this context.
+ * Errors: QKV_INVALID_ARGUMENT; QKV_OUT_OF_MEMORY, QKV_DEVICE_LOST and those of the probes, after which nothing more is
+ * tried.
+ */
+QKV_API qkv_status qkv_context_self_test(qkv_context *context, qkv_self_test_function function, void *user);
 
 /* What is known of the device, texts included; lives as long as the context. `selector` and `reason`
  * are "" and is_auto is 0 for a wrapped context. */

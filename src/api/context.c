@@ -29,6 +29,7 @@ struct settings {
     struct qkvi_log log;
     struct qkvi_observer observer;
     bool gemm_auto;
+    const char *cache_dir; /* the caller's or the environment's, NULL or "" for none */
 };
 
 static qkv_status read_options(struct settings *out, const qkv_context_options *given) {
@@ -39,6 +40,7 @@ static qkv_status read_options(struct settings *out, const qkv_context_options *
     status = qkvi_choice_parse(&out->choice, NULL, given_solver ? options.solver : getenv("QKV_SOLVER"),
                                given_solver ? "options.solver" : "environment variable QKV_SOLVER");
     if (!status) status = read_gemm(&out->gemm_auto, &out->choice.clblast, options.gemm);
+    out->cache_dir = options.cache_dir ? options.cache_dir : getenv("QKV_CACHE_DIR");
     out->log = (struct qkvi_log){options.log, options.log_user};
     out->observer = (struct qkvi_observer){options.kernel, options.kernel_user};
     return status;
@@ -55,6 +57,7 @@ static qkv_status finish(qkv_context **out, qkv_context *context, const struct s
         qkvi_runtime_close(&context->rt);
         return status;
     }
+    qkvi_cache_open(&context->programs, settings->cache_dir);
     atomic_init(&context->references, 1);
     const qkv_device_info *info = &context->rt.info;
     qkvi_log(&context->rt.log, QKV_LOG_INFO, "device %s%s%s [%s], %s, driver %s, %u compute units", info->selector,

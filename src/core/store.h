@@ -50,4 +50,7 @@ void qkvi_mark_end(struct qkvi_mark *mark);
 /* The mark's file, for messages. */
 void qkvi_mark_path(struct qkvi_text *out, const struct qkvi_store *store, const char *key);
 
+/* Of bytes in memory; `seed`: the hash of what comes before them. */
+uint64_t qkvi_hash(const void *data, size_t size, uint64_t seed);
+
 #endif

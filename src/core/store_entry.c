@@ -29,6 +29,10 @@ struct header {
 /* A use this long ago is noted when an entry is used again; sooner would write at every start. */
 #define TOUCH_SECONDS 3600
 
+uint64_t qkvi_hash(const void *data, size_t size, uint64_t seed) {
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+
 bool qkvi_store_name(char out[QKVI_STORE_NAME], const char *kind, const char *key) {
     size_t length = strlen(kind);
     if (length == 0 || length > 16 || strspn(kind, "abcdefghijklmnopqrstuvwxyz") != length) return false;
@@ -71,7 +75,7 @@ static char *read_file(size_t *size, const struct qkvi_store *store, const char 
     int file = openat(store->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) return NULL;
     if (fstat(file, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == geteuid() && !(s.st_mode & 022) &&
-        s.st_size > (off_t)sizeof(struct header) && (uint64_t)s.st_size <= SIZE_MAX / 2) {
+        s.st_size >= (off_t)sizeof(struct header) && (uint64_t)s.st_size <= SIZE_MAX / 2) {
         *size = (size_t)s.st_size;
         bytes = malloc(*size + 1);
         if (bytes && !qkvi_store_read(file, bytes, *size)) {

@@ -33,34 +33,43 @@ static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_
     return count;
 }
 
-/* Known answers once per context and build: the state's own description and what kernels are specialised for. */
-static qkv_status make_key(struct qkvi_text *key, const struct qkvi_plan *plan) {
-    const struct qkvi_attention_problem *p = &plan->problem.u.attention;
-    qkvi_text_add(key, "%s", plan->description);
-    if (plan->problem.operation == QKVI_ATTENTION)
+/* What kernels are specialised for. */
+static void add_variant(struct qkvi_text *key, const struct qkvi_problem *problem) {
+    const struct qkvi_attention_problem *p = &problem->u.attention;
+    if (problem->operation == QKVI_ATTENTION)
         qkvi_text_add(key, "; dims %zu %zu, mask %d, weights %d", p->head_dim, p->value_dim, p->mask, p->weights);
+}
+
+/* Known answers once per build: the state's own description and the variant. */
+static qkv_status make_key(struct qkvi_text *key, const struct qkvi_plan *plan) {
+    qkvi_text_add(key, "%s", plan->description);
+    add_variant(key, &plan->problem);
     return key->failed ? qkvi_fail_memory("plan") : QKV_OK;
 }
 
-static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_plan *plan, const char *key) {
+static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_plan *plan, const char *key, bool again) {
     qkv_status status = QKV_OK;
-    enum qkvi_verdict verdict = qkvi_ledger_get(programs, key);
+    /* CLBlast may be replaced by another version of it, which nothing tells us of. */
+    bool lasting = plan->solver != &qkvi_linear_clblast;
+    enum qkvi_verdict verdict = again ? QKVI_UNTRIED : qkvi_ledger_get(programs, key, lasting);
     if (verdict == QKVI_UNTRIED) {
         status = plan->problem.operation == QKVI_LINEAR
                      ? qkvi_selftest_linear(programs, plan->solver)
                      : qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
         if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
-            qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED);
+            qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED, lasting);
+        qkvi_log(&programs->rt->log, QKV_LOG_DEBUG, "tested %s: %s", plan->description,
+                 status ? qkv_error_message() : "passed");
     } else if (verdict == QKVI_FAILED) {
         status = qkvi_fail(QKV_SELF_TEST_FAILED, "computes wrong results on %s", programs->rt->info.name);
     }
     return status;
 }
 
-static qkv_status test(struct qkvi_programs *programs, const struct qkvi_plan *plan) {
+static qkv_status test(struct qkvi_programs *programs, const struct qkvi_plan *plan, bool again) {
     struct qkvi_text key = {0};
     qkv_status status = make_key(&key, plan);
-    if (!status) status = test_once(programs, plan, qkvi_text_get(&key));
+    if (!status) status = test_once(programs, plan, qkvi_text_get(&key), again);
     qkvi_text_free(&key);
     return status;
 }
@@ -84,8 +93,34 @@ qkv_status qkvi_plan_workspace(size_t *out_bytes, const struct qkvi_solver *solv
     return qkvi_fail(QKV_OVERFLOW, "the workspace for these limits overflows");
 }
 
-static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
-                             const struct qkvi_solver *solver) {
+static qkv_status build_and_test(struct qkvi_plan *out, struct qkvi_programs *programs,
+                                 const struct qkvi_problem *problem, const struct qkvi_solver *solver, bool again) {
+    struct qkvi_plan plan = {.solver = solver, .problem = *problem};
+    qkv_status status = solver->create(&plan.state, programs, problem);
+    if (status) return status;
+    status = describe(&plan);
+    if (!status) status = test(programs, &plan, again);
+    if (!status) status = qkvi_plan_workspace(&plan.workspace, solver, plan.state, problem);
+    if (status)
+        qkvi_plan_destroy(&plan);
+    else
+        *out = plan;
+    return status;
+}
+
+/* Named by what is known before anything is built. */
+static qkv_status begin_attempt(struct qkvi_attempt *attempt, struct qkvi_programs *programs,
+                                const struct qkvi_problem *problem, const struct qkvi_solver *solver) {
+    struct qkvi_text what = {0};
+    qkvi_text_add(&what, "%s=%s", qkvi_operation_name(problem->operation), solver->name);
+    add_variant(&what, problem);
+    qkv_status status = qkvi_attempt_begin(attempt, programs, qkvi_text_get(&what));
+    qkvi_text_free(&what);
+    return status;
+}
+
+qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                         const struct qkvi_solver *solver, bool again) {
     struct qkvi_text why = {0};
     if (!solver->applicable(problem, &programs->limits, &why)) {
         qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
@@ -93,16 +128,11 @@ static qkv_status try_solver(struct qkvi_plan *out, struct qkvi_programs *progra
         return status;
     }
     qkvi_text_free(&why);
-    struct qkvi_plan plan = {.solver = solver, .problem = *problem};
-    qkv_status status = solver->create(&plan.state, programs, problem);
-    if (status) return status;
-    status = describe(&plan);
-    if (!status) status = test(programs, &plan);
-    if (!status) status = qkvi_plan_workspace(&plan.workspace, solver, plan.state, problem);
-    if (status)
-        qkvi_plan_destroy(&plan);
-    else
-        *out = plan;
+    struct qkvi_attempt attempt;
+    qkv_status status = begin_attempt(&attempt, programs, problem, solver);
+    if (!status) status = build_and_test(out, programs, problem, solver, again);
+    qkvi_attempt_end(&attempt);
+    if (!status) qkvi_cache_keep(programs);
     return status;
 }
 
@@ -116,7 +146,7 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
     size_t count = list_candidates(candidates, programs, problem, forced);
     status = QKV_UNSUPPORTED;
     for (size_t i = 0; i < count; i++) {
-        status = try_solver(out, programs, problem, candidates[i]);
+        status = qkvi_plan_try(out, programs, problem, candidates[i], false);
         if (!status) {
             qkvi_log(log, QKV_LOG_INFO, "%s%s", out->description, *name ? " (forced)" : "");
             return QKV_OK;

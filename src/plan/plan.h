@@ -38,6 +38,9 @@ struct qkvi_plan {
  */
 qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                             const struct qkvi_choice *forced);
+/* One solver: QKV_UNSUPPORTED where it is not applicable. again: tested even if it passed before. */
+qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                         const struct qkvi_solver *solver, bool again);
 void qkvi_plan_destroy(struct qkvi_plan *plan);
 /* The solver's workspace() or 0; QKV_OVERFLOW. */
 qkv_status qkvi_plan_workspace(size_t *out_bytes, const struct qkvi_solver *solver, const void *state,
@@ -56,8 +59,11 @@ void qkvi_weights_destroy(struct qkvi_weights *weights);
  * `weight` is NULL. */
 qkv_status qkvi_weights_pack(const struct qkvi_weights *weights, struct qkvi_chain *chain, size_t output, cl_mem weight,
                              int64_t offset, int64_t stride_k, int64_t stride_n);
-qkv_status qkvi_weights_pack_bias(const struct qkvi_weights *weights, struct qkvi_chain *chain, size_t output, cl_mem bias,
-                                  int64_t offset, int64_t stride);
+qkv_status qkvi_weights_pack_bias(const struct qkvi_weights *weights, struct qkvi_chain *chain, size_t output,
+                                  cl_mem bias, int64_t offset, int64_t stride);
+
+/* ---- selftest_all.c: every solver on a problem of each variant, believing nothing of what was found before ---- */
+qkv_status qkvi_selftest_all(struct qkvi_programs *programs, qkv_self_test_function function, void *user);
 
 /* ---- selftest_*.c: QKV_SELF_TEST_FAILED if the state's kernels compute something wrong ---- */
 qkv_status qkvi_selftest_linear(struct qkvi_programs *programs, const struct qkvi_solver *solver);

@@ -118,25 +118,55 @@ static bool is_probed(struct qkvi_programs *programs) {
     return probed;
 }
 
+struct findings {
+    bool fma_is_fast;
+    size_t iterations; /* SIZE_MAX: no limit */
+};
+
+#define FINDINGS "fma %d, loops %zu"
+
+/* What an earlier process found out. */
+static bool recall(struct findings *found, const struct qkvi_programs *programs) {
+    char *key = qkvi_cache_key(programs, "probe\n"), *text = NULL;
+    size_t size;
+    int fast = 0;
+    bool known = key && !atomic_load(&programs->cache.afresh) &&
+                 qkvi_store_get(&text, &size, programs->cache.store, "probe", key) &&
+                 sscanf(text, FINDINGS, &fast, &found->iterations) == 2;
+    found->fma_is_fast = fast != 0;
+    free(text);
+    free(key);
+    return known;
+}
+
+static void keep(const struct findings *found, const struct qkvi_programs *programs) {
+    char *key = qkvi_cache_key(programs, "probe\n");
+    struct qkvi_text text = {0};
+    qkvi_text_add(&text, FINDINGS, found->fma_is_fast, found->iterations);
+    if (key && !text.failed) (void)qkvi_store_put(programs->cache.store, "probe", key, text.data, text.length);
+    qkvi_text_free(&text);
+    free(key);
+}
+
 qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
     if (is_probed(programs)) return QKV_OK;
     const char *forced = getenv("QKV_FMA");
-    bool fast = true;
-    size_t iterations;
-    qkv_status status = measure_loops(&iterations, programs);
-    if (status) return status;
-    if (forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"))) {
-        fast = !strcmp(forced, "fma");
-    } else {
-        status = measure_fma(&fast, programs);
+    bool is_forced = forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"));
+    struct findings found = {.fma_is_fast = true};
+    if (!recall(&found, programs)) {
+        qkv_status status = measure_loops(&found.iterations, programs);
+        if (!status && !is_forced) status = measure_fma(&found.fma_is_fast, programs);
         if (status) return status;
+        if (!is_forced) keep(&found, programs);
     }
+    if (is_forced) found.fma_is_fast = !strcmp(forced, "fma");
     /* Of two threads that measured at once the first one's answer holds for all builds. */
     (void)pthread_mutex_lock(&programs->lock);
     if (!programs->probed) {
         programs->probed = true;
-        programs->limits.max_iterations = iterations;
-        (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2 -DQKV_USE_FMA=%d", fast);
+        programs->limits.max_iterations = found.iterations;
+        (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2 -DQKV_USE_FMA=%d",
+                       found.fma_is_fast);
     }
     (void)pthread_mutex_unlock(&programs->lock);
     return QKV_OK;

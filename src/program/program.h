@@ -2,6 +2,9 @@
 #ifndef QKVI_PROGRAM_H
 #define QKVI_PROGRAM_H
 
+#include <stdatomic.h>
+
+#include "core/store.h"
 #include "runtime/runtime.h"
 
 /* The sources of cl/, embedded at build time with their #include lines expanded (generated kernels.c). */
@@ -16,12 +19,20 @@ extern const size_t qkvi_num_sources;
 struct qkvi_program_entry;
 struct qkvi_ledger_entry;
 
+/* What is kept on disk from one process to the next, where the caller asked for that (cache.c). */
+struct qkvi_cache {
+    struct qkvi_store *store; /* NULL: nothing is kept */
+    char *identity;           /* of device, driver and library */
+    atomic_bool afresh;       /* what is there is not believed but replaced */
+};
+
 /* Every program built for one context. Thread-safe. */
 struct qkvi_programs {
     const struct qkvi_runtime *rt;
     pthread_mutex_t lock;
     struct qkvi_program_entry *first;
     struct qkvi_ledger_entry *ledger;
+    struct qkvi_cache cache;
     char base_options[128]; /* what every build gets: "-cl-std=CL1.2 -DQKV_FMA=..." */
     bool probed;
     struct qkvi_limits limits; /* the runtime's, and what the probes found; complete after qkvi_programs_probe() */
@@ -41,7 +52,7 @@ struct qkvi_kernel {
     cl_kernel kernel;
     pthread_mutex_t lock;
     struct qkvi_program_entry *entry;
-    const char *name; /* as given at creation: static text */
+    const char *name;   /* as given at creation: static text */
     size_t group_limit; /* CL_KERNEL_WORK_GROUP_SIZE */
     size_t local_bytes; /* CL_KERNEL_LOCAL_MEM_SIZE */
 };
@@ -51,9 +62,33 @@ void qkvi_kernel_destroy(struct qkvi_kernel *kernel); /* NULL is allowed */
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local);
 
-/* The ledger: has this (stem, options, test) been tried in this context, and did it pass? Thread-safe. */
+/*
+ * Keeps things in `directory` from now on. One that cannot be used is logged, and nothing is kept: a cache is no reason
+ * for a program not to run.
+ */
+void qkvi_cache_open(struct qkvi_programs *programs, const char *directory);
+/* Writes what was built since the last call. After the kernels have run: only then is it whole on some implementations,
+ * and known to be good. */
+void qkvi_cache_keep(struct qkvi_programs *programs);
+
+/*
+ * The ledger: has this (stem, options, test) been tried, and did it pass? Thread-safe. What passed is known to later
+ * processes too (`lasting`, and a cache); what failed is tried again by each, for its cause may have been mended in ways
+ * that no version shows.
+ */
 enum qkvi_verdict { QKVI_UNTRIED, QKVI_PASSED, QKVI_FAILED };
-enum qkvi_verdict qkvi_ledger_get(struct qkvi_programs *programs, const char *key);
-void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_verdict verdict);
+enum qkvi_verdict qkvi_ledger_get(struct qkvi_programs *programs, const char *key, bool lasting);
+void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_verdict verdict, bool lasting);
+
+/*
+ * Around whatever a broken driver may not survive. With a cache, QKV_SELF_TEST_FAILED where an earlier process ended
+ * between the two for the same `what`; the message names the file that says so.
+ */
+struct qkvi_attempt {
+    struct qkvi_mark mark;
+    bool marked;
+};
+qkv_status qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what);
+void qkvi_attempt_end(struct qkvi_attempt *attempt);
 
 #endif

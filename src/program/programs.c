@@ -6,6 +6,7 @@
 
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt) {
     *programs = (struct qkvi_programs){.rt = rt, .limits = rt->limits};
+    atomic_init(&programs->cache.afresh, false);
     if (pthread_mutex_init(&programs->lock, NULL) != 0) return qkvi_fail_memory("program cache");
     (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2");
     return QKV_OK;
@@ -14,6 +15,7 @@ qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_
 static void free_entry(struct qkvi_program_entry *entry) {
     qkvi_module_release(entry->program);
     free(entry->key);
+    free(entry->cache_key);
     free(entry->failure);
     free(entry);
 }
@@ -29,6 +31,8 @@ void qkvi_programs_close(struct qkvi_programs *programs) {
         follow = line->next;
         free(line);
     }
+    qkvi_store_close(programs->cache.store);
+    free(programs->cache.identity);
     (void)pthread_mutex_destroy(&programs->lock);
 }
 
@@ -57,13 +61,16 @@ static void build(struct qkvi_program_entry *entry, const struct qkvi_programs *
                   const char *options, struct qkvi_text *text) {
     const struct qkvi_source *source = find_source(stem);
     struct qkvi_text log = {0}, all = {0};
+    bool loaded = false;
     qkvi_text_add(&all, "%s %s", programs->base_options, options);
     if (!source) {
         entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
     } else {
         (void)pthread_mutex_lock(&qkvi_build_mutex);
-        entry->status =
-            qkvi_module_build(&entry->program, programs->rt, source->text, source->length, qkvi_text_get(&all), &log);
+        loaded = qkvi_cache_load(&entry->program, &entry->cache_key, programs, source, qkvi_text_get(&all));
+        if (!loaded)
+            entry->status = qkvi_module_build(&entry->program, programs->rt, source->text, source->length,
+                                              qkvi_text_get(&all), &log);
         (void)pthread_mutex_unlock(&qkvi_build_mutex);
     }
     if (entry->status) {
@@ -71,7 +78,7 @@ static void build(struct qkvi_program_entry *entry, const struct qkvi_programs *
                       qkv_error_message(), log.length ? "\n" : "", qkvi_text_get(&log));
         entry->failure = qkvi_strdup(qkvi_text_get(text));
     } else {
-        qkvi_text_add(text, "built %s with %s", stem, qkvi_text_get(&all));
+        qkvi_text_add(text, "%s %s with %s", loaded ? "loaded" : "built", stem, qkvi_text_get(&all));
     }
     qkvi_text_free(&log);
     qkvi_text_free(&all);

@@ -146,4 +146,13 @@ void qkvi_module_kernel_release(cl_kernel kernel);
 size_t qkvi_module_kernel_group_limit(const struct qkvi_runtime *rt, cl_kernel kernel);
 size_t qkvi_module_kernel_local_bytes(const struct qkvi_runtime *rt, cl_kernel kernel);
 
+/* ---- binary.c: what can be kept from one process to the next ---- */
+/* All that a driver's answers may depend on: library version, platform, device, driver. */
+void qkvi_runtime_identity(struct qkvi_text *out, const struct qkvi_runtime *rt);
+/* A built program as the driver has it, malloc'ed; false where it does not give it away. */
+bool qkvi_module_binary(char **data, size_t *size, const struct qkvi_runtime *rt, cl_program program);
+/* False where the driver refuses it. */
+bool qkvi_module_load(cl_program *out, const struct qkvi_runtime *rt, const char *data, size_t size,
+                      const char *options);
+
 #endif

@@ -28,7 +28,7 @@
     X(clRetainContext) X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue)                                \
     X(clRetainCommandQueue) X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer)                       \
     X(clRetainMemObject) X(clReleaseMemObject) X(clGetMemObjectInfo) X(clCreateProgramWithSource)                     \
-    X(clBuildProgram) X(clRetainProgram) X(clReleaseProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)             \
+    X(clCreateProgramWithBinary) X(clBuildProgram) X(clRetainProgram) X(clReleaseProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)             \
     X(clCreateKernel) X(clRetainKernel) X(clReleaseKernel) X(clSetKernelArg) X(clGetKernelWorkGroupInfo)              \
     X(clCreateUserEvent) X(clEnqueueNDRangeKernel) X(clEnqueueMarkerWithWaitList)                                     \
     X(clEnqueueBarrierWithWaitList) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueFillBuffer)             \

@@ -1,0 +1,59 @@
+#include "support/store_files.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/fixture.h"
+
+static size_t look(char *path, const char *folder, const char *beginning) {
+    DIR *stream = opendir(folder);
+    size_t count = 0;
+    TEST_TRUE(stream != NULL);
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;) {
+        if (entry->d_name[0] == '.' || strncmp(entry->d_name, beginning, strlen(beginning))) continue;
+        if (path) (void)snprintf(path, 4400, "%s/%s", folder, entry->d_name);
+        count++;
+    }
+    closedir(stream);
+    return count;
+}
+
+bool store_file(char *path, const char *folder, const char *kind) {
+    char beginning[64];
+    (void)snprintf(beginning, sizeof beginning, "%s-", kind);
+    return look(path, folder, beginning) == 1;
+}
+
+size_t store_file_count(const char *folder, const char *beginning) {
+    return look(NULL, folder, beginning);
+}
+
+char *store_file_read(size_t *size, const char *path) {
+    FILE *file = fopen(path, "rb");
+    TEST_TRUE(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    char *bytes = test_alloc(*size + 1, 1);
+    TEST_TRUE(fread(bytes, 1, *size, file) == *size);
+    (void)fclose(file);
+    return bytes;
+}
+
+void store_file_write(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    TEST_TRUE(file != NULL);
+    TEST_TRUE(fwrite(bytes, 1, size, file) == size);
+    TEST_TRUE(fclose(file) == 0);
+}
+
+int store_in_child(int (*work)(const char *folder), const char *folder) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) _exit(work(folder));
+    TEST_TRUE(child > 0 && waitpid(child, &status, 0) == child);
+    if (!WIFEXITED(status)) test_fail(__FILE__, __LINE__, "the child was ended by signal %d", WTERMSIG(status));
+    return WEXITSTATUS(status);
+}

@@ -1,0 +1,18 @@
+/* The files in a cache directory, as somebody with a hex editor sees them. */
+#ifndef TEST_STORE_FILES_H
+#define TEST_STORE_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The path of the one file whose name begins with "kind-"; false where there is none. `path` has room for 4400. */
+bool store_file(char *path, const char *folder, const char *kind);
+/* How many files' names begin with this. */
+size_t store_file_count(const char *folder, const char *beginning);
+/* A whole file, malloc'ed. */
+char *store_file_read(size_t *size, const char *path);
+void store_file_write(const char *path, const void *bytes, size_t size);
+/* What `work` returns in a process of its own that ends without tidying up; 77 means that it could not be tried. */
+int store_in_child(int (*work)(const char *folder), const char *folder);
+
+#endif

@@ -1,0 +1,106 @@
+/* Several processes use one cache directory, and some of them die. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/store.h"
+#include "support/fixture.h"
+#include "support/store_files.h"
+#include "support/tiny_model.h"
+
+#define KIND "thing"
+#define WRITERS 8
+
+/* Every value says how long it is and of which byte, so that a mixture of two shows. */
+static int write_and_read(const char *folder) {
+    struct qkvi_store *store;
+    unsigned char data[3000];
+    uint32_t random = (uint32_t)getpid();
+    if (qkvi_store_open(&store, folder) != QKV_OK) return 1;
+    for (int i = 0; i < 300; i++) {
+        char key[2] = {(char)('a' + i % 3), 0}, *got;
+        random = random * 1664525u + 1013904223u;
+        size_t size = 2 + (random >> 8) % (sizeof data - 2), got_size;
+        memset(data, (int)(random >> 24), size);
+        memcpy(data, &(uint16_t){(uint16_t)size}, 2);
+        if (!qkvi_store_put(store, KIND, key, data, size)) return 2;
+        if (!qkvi_store_get(&got, &got_size, store, KIND, key)) return 3;
+        uint16_t said;
+        memcpy(&said, got, 2);
+        for (size_t at = 3; at < got_size; at++)
+            if (got[at] != got[2]) return 4;
+        if (said != got_size) return 5;
+        free(got);
+    }
+    qkvi_store_close(store);
+    return 0;
+}
+
+START_TEST(processes_share_a_folder) {
+    char *folder = test_folder_create();
+    pid_t children[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        children[i] = fork();
+        if (children[i] == 0) _exit(write_and_read(folder));
+        TEST_TRUE(children[i] > 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        int status = 0;
+        TEST_TRUE(waitpid(children[i], &status, 0) == children[i]);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert_uint_eq(store_file_count(folder, ""), 3);
+    test_folder_remove(folder);
+}
+END_TEST
+
+static int leave_mark(const char *folder) {
+    struct qkvi_store *store;
+    struct qkvi_mark mark;
+    if (qkvi_store_open(&store, folder) != QKV_OK) return 1;
+    return qkvi_mark_begin(&mark, store, "danger", false) == QKVI_MARK_HELD ? 0 : 2;
+}
+
+START_TEST(a_mark_tells_a_crash_from_the_living) {
+    char *folder = test_folder_create(), path[4400];
+    struct qkvi_store *store = NULL;
+    struct qkvi_mark mark, other;
+    TEST_OK(qkvi_store_open(&store, folder));
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    test_note("held by this process");
+    ck_assert_int_eq(store_in_child(leave_mark, folder), 2);
+    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", false), QKVI_MARK_BUSY);
+    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", true), QKVI_MARK_BUSY);
+    qkvi_mark_end(&mark);
+    ck_assert_uint_eq(store_file_count(folder, ""), 0);
+    test_note("left by another");
+    ck_assert_int_eq(store_in_child(leave_mark, folder), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", false), QKVI_MARK_LEFT);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "other", false), QKVI_MARK_HELD);
+    qkvi_mark_end(&mark);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", true), QKVI_MARK_HELD);
+    qkvi_mark_end(&mark);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    qkvi_mark_end(&mark);
+    test_note("ended before it was written");
+    ck_assert_int_eq(store_in_child(leave_mark, folder), 0);
+    TEST_TRUE(store_file(path, folder, "mark") && truncate(path, 3) == 0);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    qkvi_mark_end(&mark);
+    qkvi_store_close(store);
+    test_folder_remove(folder);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("store sharing");
+    TCase *tcase = tcase_create("store sharing");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, processes_share_a_folder);
+    tcase_add_test(tcase, a_mark_tells_a_crash_from_the_living);
+    suite_add_tcase(suite, tcase);
+    return test_main(suite);
+}
