@@ -67,10 +67,11 @@ static qkv_status finish(qkv_context **out, qkv_context *context, const struct s
     return QKV_OK;
 }
 
-static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, const struct qkvi_log *log) {
+static qkv_status open_selected(struct qkvi_runtime *rt, const char *selector, const struct qkvi_log *log,
+                                const char *cache_dir) {
     qkv_device_list *list;
     size_t index;
-    qkv_status status = qkv_device_list_create(&list);
+    qkv_status status = qkvi_list_create(&list, cache_dir);
     if (status) return status;
     status = qkv_device_list_select(&index, list, selector);
     const qkv_device_info *chosen = status ? NULL : qkv_device_list_device(list, index);
@@ -90,7 +91,7 @@ qkv_status qkv_context_create(qkv_context **out, const char *selector, const qkv
     if (status) return status;
     qkv_context *context = calloc(1, sizeof *context);
     if (!context) return qkvi_fail_memory("context");
-    status = open_selected(&context->rt, selector, &settings.log);
+    status = open_selected(&context->rt, selector, &settings.log, getenv("QKV_CACHE_DIR"));
     if (!status) status = finish(out, context, &settings);
     if (status) free(context);
     return status;

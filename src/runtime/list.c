@@ -50,7 +50,7 @@ static qkv_status add_platform(struct qkv_device_list *list, cl_platform_id id) 
     return QKV_OK;
 }
 
-static qkv_status fill(struct qkv_device_list *list) {
+static qkv_status fill(struct qkv_device_list *list, const char *cache_dir) {
     cl_platform_id ids[MAX_PLATFORMS];
     cl_uint count = 0;
     /* Without any platform loaders answer with an error (-1001); that is an empty list, not a failure. */
@@ -63,21 +63,25 @@ static qkv_status fill(struct qkv_device_list *list) {
         qkv_status status = add_platform(list, ids[i]);
         if (status) return status;
     }
-    qkvi_list_recall(list);
+    qkvi_list_recall(list, cache_dir);
     return qkvi_list_judge(list);
 }
 
-qkv_status qkv_device_list_create(qkv_device_list **out) {
-    if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
+qkv_status qkvi_list_create(qkv_device_list **out, const char *cache_dir) {
     struct qkv_device_list *list = calloc(1, sizeof *list);
     if (!list) return qkvi_fail_memory("device list");
-    qkv_status status = fill(list);
+    qkv_status status = fill(list, cache_dir);
     if (status) {
         qkv_device_list_destroy(list);
         return status;
     }
     *out = list;
     return QKV_OK;
+}
+
+qkv_status qkv_device_list_create(qkv_device_list **out) {
+    if (!out) return qkvi_fail(QKV_INVALID_ARGUMENT, "out is NULL");
+    return qkvi_list_create(out, getenv("QKV_CACHE_DIR"));
 }
 
 void qkv_device_list_destroy(qkv_device_list *list) {

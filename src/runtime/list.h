@@ -40,7 +40,8 @@ size_t qkvi_rank_twin(const struct qkv_device_list *list, size_t index, unsigned
 qkv_status qkvi_list_judge(struct qkv_device_list *list);
 
 /* ---- measured.c ---- */
-/* Fills in what was recorded for these devices. Whatever is wrong with the records, they are as good as absent. */
-void qkvi_list_recall(struct qkv_device_list *list);
+/* Fills in what was recorded for these devices in cache_dir (NULL or "": nothing). Whatever is wrong with the records,
+ * they are as good as absent. */
+void qkvi_list_recall(struct qkv_device_list *list, const char *cache_dir);
 
 #endif

@@ -14,11 +14,6 @@
 #define FORMAT "projection_flops %" PRIu64 "\nprefill_flops %" PRIu64 "\ndecode_bytes %" PRIu64 "\n"
 #define SCAN "projection_flops %" SCNu64 "\nprefill_flops %" SCNu64 "\ndecode_bytes %" SCNu64 "\n%n"
 
-static const char *directory(void) {
-    const char *name = getenv("QKV_CACHE_DIR");
-    return name && *name ? name : NULL;
-}
-
 /* The clock is left out: some drivers report what it is at the moment. */
 static void add_key(struct qkvi_text *key, const qkv_device_info *info) {
     qkvi_text_add(key,
@@ -44,9 +39,10 @@ static void recall(struct qkvi_store *store, qkv_device_info *info) {
     qkvi_text_free(&key);
 }
 
-void qkvi_list_recall(struct qkv_device_list *list) {
+void qkvi_list_recall(struct qkv_device_list *list, const char *cache_dir) {
     struct qkvi_store *store;
-    if (!directory() || list->num_devices == 0 || qkvi_store_open(&store, directory()) != QKV_OK) return;
+    if (!cache_dir || !*cache_dir || list->num_devices == 0) return;
+    if (qkvi_store_open(&store, cache_dir) != QKV_OK) return;
     for (size_t i = 0; i < list->num_devices; i++)
         recall(store, &list->devices[i]);
     qkvi_store_close(store);
@@ -56,7 +52,8 @@ static bool sane(double rate) {
     return rate >= 0 && rate < 1e9;
 }
 
-static qkv_status put(struct qkvi_store *store, const char *key, const qkv_device_measurement *m) {
+static qkv_status put(struct qkvi_store *store, const char *key, const qkv_device_measurement *m,
+                      const char *directory) {
     uint64_t projection = (uint64_t)llround(1e9 * m->projection_gflops);
     uint64_t prefill = (uint64_t)llround(1e9 * m->prefill_gflops), decode = (uint64_t)llround(1e9 * m->decode_gbps);
     char text[160];
@@ -66,7 +63,7 @@ static qkv_status put(struct qkvi_store *store, const char *key, const qkv_devic
     }
     int length = snprintf(text, sizeof text, FORMAT, projection, prefill, decode);
     if (length > 0 && qkvi_store_put(store, KIND, key, text, (size_t)length)) return QKV_OK;
-    return qkvi_fail(QKV_UNSUPPORTED, "the measurement could not be written to QKV_CACHE_DIR (%s)", directory());
+    return qkvi_fail(QKV_UNSUPPORTED, "the measurement could not be written to QKV_CACHE_DIR (%s)", directory);
 }
 
 qkv_status qkv_device_record_measurement(const qkv_device_info *device, const qkv_device_measurement *measurement) {
@@ -82,10 +79,11 @@ qkv_status qkv_device_record_measurement(const qkv_device_info *device, const qk
     if (!sane(m.projection_gflops) || !sane(m.prefill_gflops) || !sane(m.decode_gbps))
         return qkvi_fail(QKV_INVALID_ARGUMENT, "measurement: %g, %g, %g; each must be a rate, 0 where it is not known",
                          m.projection_gflops, m.prefill_gflops, m.decode_gbps);
-    if (!directory()) return qkvi_fail(QKV_UNSUPPORTED, "QKV_CACHE_DIR is not set, so nothing is kept");
+    const char *directory = getenv("QKV_CACHE_DIR");
+    if (!directory || !*directory) return qkvi_fail(QKV_UNSUPPORTED, "QKV_CACHE_DIR is not set, so nothing is kept");
     add_key(&key, &info);
-    status = key.failed ? qkvi_fail_memory("measurement") : qkvi_store_open(&store, directory());
-    if (!status) status = put(store, qkvi_text_get(&key), &m);
+    status = key.failed ? qkvi_fail_memory("measurement") : qkvi_store_open(&store, directory);
+    if (!status) status = put(store, qkvi_text_get(&key), &m, directory);
     qkvi_store_close(store);
     qkvi_text_free(&key);
     return status;

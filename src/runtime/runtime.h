@@ -36,6 +36,8 @@ qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);
 void qkvi_device_info_free(qkv_device_info *info);
 /* Takes over what only a list knows of the device: selector, verdict, reason, measurement. False without memory. */
 bool qkvi_device_adopt(qkv_device_info *info, const qkv_device_info *listed);
+/* list.c: qkv_device_list_create() with the measurements in cache_dir; NULL or "" for none. */
+qkv_status qkvi_list_create(qkv_device_list **out, const char *cache_dir);
 /* identity.c: pci_address and uuid, malloc'ed. False without memory. */
 bool qkvi_device_identify(qkv_device_info *info, cl_device_id device);
 
