@@ -139,7 +139,8 @@ typedef struct qkv_device_measurement {
 
 /*
  * Keeps a measurement in the folder that the environment variable QKV_CACHE_DIR names; lists that are created afterwards,
- * in any process with the same QKV_CACHE_DIR, give the figures and choose by them. It replaces an earlier one; all zeros
+ * in any process with the same QKV_CACHE_DIR, give the figures and choose by them; so do contexts created with that folder
+ * as their cache_dir. It replaces an earlier one; all zeros
  * removes that. It counts for the same device (name, vendor, platform, compute units), driver version and
  * library version only. `qkv-devices --measure` measures and records.
  * device: from a list or a context; its texts are read.

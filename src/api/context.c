@@ -91,7 +91,7 @@ qkv_status qkv_context_create(qkv_context **out, const char *selector, const qkv
     if (status) return status;
     qkv_context *context = calloc(1, sizeof *context);
     if (!context) return qkvi_fail_memory("context");
-    status = open_selected(&context->rt, selector, &settings.log, getenv("QKV_CACHE_DIR"));
+    status = open_selected(&context->rt, selector, &settings.log, settings.cache_dir);
     if (!status) status = finish(out, context, &settings);
     if (status) free(context);
     return status;

@@ -19,7 +19,7 @@ void qkvi_cache_open(struct qkvi_programs *programs, const char *directory) {
         qkvi_log(&programs->rt->log, QKV_LOG_WARNING, "nothing is cached: %s", qkv_error_message());
         return;
     }
-    qkvi_runtime_identity(&identity, programs->rt);
+    qkvi_device_key(&identity, &programs->rt->info);
     qkvi_text_add(&identity, "kernels %016llx\n", (unsigned long long)hash_sources());
     if (identity.failed) {
         qkvi_text_free(&identity);

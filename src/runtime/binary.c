@@ -2,21 +2,6 @@
 
 #include <stdlib.h>
 
-static const char *or_empty(const char *text) {
-    return text ? text : "";
-}
-
-void qkvi_runtime_identity(struct qkvi_text *out, const struct qkvi_runtime *rt) {
-    const qkv_device_info *info = &rt->info;
-    char *platform_version = qkvi_platform_text(info->platform_id, CL_PLATFORM_VERSION);
-    qkvi_text_add(out, "libqkv %s\nplatform %s\n%s\ndevice %s\n%s\n%s\ndriver %s\nunits %u\n", QKV_VERSION_STRING,
-                  or_empty(info->platform_name), or_empty(platform_version), or_empty(info->name),
-                  or_empty(info->vendor), or_empty(info->device_version), or_empty(info->driver_version),
-                  info->compute_units);
-    out->failed = out->failed || !platform_version;
-    free(platform_version);
-}
-
 /* Which of the program's devices is ours: what it says of itself are lists in this order. */
 static bool find_device(size_t *at, cl_uint *count, const struct qkvi_runtime *rt, cl_program program) {
     if (clGetProgramInfo(program, CL_PROGRAM_NUM_DEVICES, sizeof *count, count, NULL) != CL_SUCCESS) return false;

@@ -1,4 +1,5 @@
-/* Which piece of hardware a device is, so that it is recognised when two platforms show it. */
+/* Which device this is: in names, for what is kept of it on disk; and which piece of hardware, so that it is recognised
+ * when two platforms show it. */
 #include "runtime.h"
 
 #include <stdlib.h>
@@ -102,4 +103,18 @@ bool qkvi_device_identify(qkv_device_info *info, cl_device_id device) {
     info->pci_address = take(&pci);
     info->uuid = take(&uuid);
     return info->pci_address && info->uuid;
+}
+
+static const char *or_empty(const char *text) {
+    return text ? text : "";
+}
+
+void qkvi_device_key(struct qkvi_text *out, const qkv_device_info *info) {
+    char *platform_version = qkvi_platform_text(info->platform_id, CL_PLATFORM_VERSION);
+    qkvi_text_add(out, "libqkv %s\nplatform %s\n%s\ndevice %s\n%s\n%s\ndriver %s\nunits %u\n", QKV_VERSION_STRING,
+                  or_empty(info->platform_name), or_empty(platform_version), or_empty(info->name),
+                  or_empty(info->vendor), or_empty(info->device_version), or_empty(info->driver_version),
+                  info->compute_units);
+    out->failed = out->failed || !platform_version;
+    free(platform_version);
 }

@@ -14,21 +14,13 @@
 #define FORMAT "projection_flops %" PRIu64 "\nprefill_flops %" PRIu64 "\ndecode_bytes %" PRIu64 "\n"
 #define SCAN "projection_flops %" SCNu64 "\nprefill_flops %" SCNu64 "\ndecode_bytes %" SCNu64 "\n%n"
 
-/* The clock is left out: some drivers report what it is at the moment. */
-static void add_key(struct qkvi_text *key, const qkv_device_info *info) {
-    qkvi_text_add(key,
-                  "device %s\nvendor %s\nplatform %s\ncompute units %" PRIu32 "\ndriver %s\nversion %s\nlibqkv %s\n",
-                  info->name, info->vendor, info->platform_name, info->compute_units, info->driver_version,
-                  info->device_version, QKV_VERSION_STRING);
-}
-
 static void recall(struct qkvi_store *store, qkv_device_info *info) {
     struct qkvi_text key = {0};
     char *data = NULL;
     size_t size = 0;
     uint64_t projection, prefill, decode;
     int end = -1;
-    add_key(&key, info);
+    qkvi_device_key(&key, info);
     if (!key.failed && qkvi_store_get(&data, &size, store, KIND, qkvi_text_get(&key)) &&
         sscanf(data, SCAN, &projection, &prefill, &decode, &end) == 3 && end >= 0 && (size_t)end == size) {
         info->projection_gflops = 1e-9 * (double)projection;
@@ -74,14 +66,14 @@ qkv_status qkv_device_record_measurement(const qkv_device_info *device, const qk
     qkv_status status = qkvi_struct_read(&info, sizeof info, device, "device");
     if (!status) status = qkvi_struct_read(&m, sizeof m, measurement, "measurement");
     if (status) return status;
-    if (!info.name || !info.vendor || !info.platform_name || !info.driver_version || !info.device_version)
+    if (!info.name || !info.platform_name || !info.driver_version)
         return qkvi_fail(QKV_INVALID_ARGUMENT, "device: a text of it is NULL; take it from a list or a context");
     if (!sane(m.projection_gflops) || !sane(m.prefill_gflops) || !sane(m.decode_gbps))
         return qkvi_fail(QKV_INVALID_ARGUMENT, "measurement: %g, %g, %g; each must be a rate, 0 where it is not known",
                          m.projection_gflops, m.prefill_gflops, m.decode_gbps);
     const char *directory = getenv("QKV_CACHE_DIR");
     if (!directory || !*directory) return qkvi_fail(QKV_UNSUPPORTED, "QKV_CACHE_DIR is not set, so nothing is kept");
-    add_key(&key, &info);
+    qkvi_device_key(&key, &info);
     status = key.failed ? qkvi_fail_memory("measurement") : qkvi_store_open(&store, directory);
     if (!status) status = put(store, qkvi_text_get(&key), &m, directory);
     qkvi_store_close(store);

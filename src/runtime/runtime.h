@@ -40,6 +40,9 @@ bool qkvi_device_adopt(qkv_device_info *info, const qkv_device_info *listed);
 qkv_status qkvi_list_create(qkv_device_list **out, const char *cache_dir);
 /* identity.c: pci_address and uuid, malloc'ed. False without memory. */
 bool qkvi_device_identify(qkv_device_info *info, cl_device_id device);
+/* All that a driver's answers may depend on: library version, platform, device, driver. The clock is left out: some
+ * drivers report what it is at the moment. */
+void qkvi_device_key(struct qkvi_text *out, const qkv_device_info *info);
 
 /* Told of every kernel that a run enqueues; see qkv_context_options. */
 struct qkvi_observer {
@@ -149,8 +152,6 @@ size_t qkvi_module_kernel_group_limit(const struct qkvi_runtime *rt, cl_kernel k
 size_t qkvi_module_kernel_local_bytes(const struct qkvi_runtime *rt, cl_kernel kernel);
 
 /* ---- binary.c: what can be kept from one process to the next ---- */
-/* All that a driver's answers may depend on: library version, platform, device, driver. */
-void qkvi_runtime_identity(struct qkvi_text *out, const struct qkvi_runtime *rt);
 /* A built program as the driver has it, malloc'ed; false where it does not give it away. */
 bool qkvi_module_binary(char **data, size_t *size, const struct qkvi_runtime *rt, cl_program program);
 /* False where the driver refuses it. */
