@@ -187,7 +187,7 @@ static int keep_in_read_only(const char *folder) {
     free(got);
     if (qkvi_store_put(store, KIND, "new", value, sizeof value)) return 3;
     struct qkvi_mark mark;
-    if (qkvi_mark_begin(&mark, store, "mark", false) != QKVI_MARK_NONE) return 4;
+    if (qkvi_mark_begin(&mark, store, "mark") != QKVI_MARK_NONE) return 4;
     qkvi_store_remove(store, KIND, "old");
     if (!qkvi_store_get(&got, &size, store, KIND, "old")) return 5;
     free(got);

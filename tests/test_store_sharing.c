@@ -60,7 +60,7 @@ static int leave_mark(const char *folder) {
     struct qkvi_store *store;
     struct qkvi_mark mark;
     if (qkvi_store_open(&store, folder) != QKV_OK) return 1;
-    return qkvi_mark_begin(&mark, store, "danger", false) == QKVI_MARK_HELD ? 0 : 2;
+    return qkvi_mark_begin(&mark, store, "danger") == QKVI_MARK_HELD ? 0 : 2;
 }
 
 START_TEST(a_mark_tells_a_crash_from_the_living) {
@@ -68,27 +68,30 @@ START_TEST(a_mark_tells_a_crash_from_the_living) {
     struct qkvi_store *store = NULL;
     struct qkvi_mark mark, other;
     TEST_OK(qkvi_store_open(&store, folder));
-    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger"), QKVI_MARK_HELD);
     test_note("held by this process");
     ck_assert_int_eq(store_in_child(leave_mark, folder), 2);
-    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", false), QKVI_MARK_BUSY);
-    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", true), QKVI_MARK_BUSY);
+    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger"), QKVI_MARK_BUSY);
+    qkvi_marks_forget(store, "dan");
+    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger"), QKVI_MARK_BUSY);
     qkvi_mark_end(&mark);
     ck_assert_uint_eq(store_file_count(folder, ""), 0);
     test_note("left by another");
     ck_assert_int_eq(store_in_child(leave_mark, folder), 0);
     for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger", false), QKVI_MARK_LEFT);
-    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "other", false), QKVI_MARK_HELD);
+        ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger"), QKVI_MARK_LEFT);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "other"), QKVI_MARK_HELD);
     qkvi_mark_end(&mark);
-    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", true), QKVI_MARK_HELD);
-    qkvi_mark_end(&mark);
-    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    qkvi_marks_forget(store, "other");
+    ck_assert_int_eq(qkvi_mark_begin(&other, store, "danger"), QKVI_MARK_LEFT);
+    qkvi_marks_forget(store, "dan");
+    ck_assert_uint_eq(store_file_count(folder, ""), 0);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger"), QKVI_MARK_HELD);
     qkvi_mark_end(&mark);
     test_note("ended before it was written");
     ck_assert_int_eq(store_in_child(leave_mark, folder), 0);
     TEST_TRUE(store_file(path, folder, "mark") && truncate(path, 3) == 0);
-    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger", false), QKVI_MARK_HELD);
+    ck_assert_int_eq(qkvi_mark_begin(&mark, store, "danger"), QKVI_MARK_HELD);
     qkvi_mark_end(&mark);
     qkvi_store_close(store);
     test_folder_remove(folder);

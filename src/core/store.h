@@ -44,9 +44,11 @@ struct qkvi_mark {
     int file;
     char name[64];
 };
-/* again: takes over a mark that was left. *mark is complete only where QKVI_MARK_HELD is returned. */
-enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key, bool again);
+/* *mark is complete only where QKVI_MARK_HELD is returned. */
+enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key);
 void qkvi_mark_end(struct qkvi_mark *mark);
+/* Takes away the marks that were left under keys that begin so. */
+void qkvi_marks_forget(const struct qkvi_store *store, const char *beginning);
 /* The mark's file, for messages. */
 void qkvi_mark_path(struct qkvi_text *out, const struct qkvi_store *store, const char *key);
 

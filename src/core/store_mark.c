@@ -4,6 +4,7 @@
 #define _DARWIN_C_SOURCE 1
 #include "core/store_internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -31,16 +32,16 @@ static enum qkvi_mark_state write_mark(struct qkvi_mark *mark, const char *key) 
 }
 
 /* The file is open. *gone: its holder took it away between our open and our lock. */
-static enum qkvi_mark_state judge(struct qkvi_mark *mark, const char *key, bool again, bool *gone) {
+static enum qkvi_mark_state judge(struct qkvi_mark *mark, const char *key, bool *gone) {
     struct stat s;
     if (flock(mark->file, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? QKVI_MARK_BUSY : QKVI_MARK_NONE;
     if (fstat(mark->file, &s) != 0 || !S_ISREG(s.st_mode) || s.st_uid != geteuid()) return QKVI_MARK_NONE;
     *gone = s.st_nlink == 0;
     if (*gone) return QKVI_MARK_NONE;
-    return !again && holds(mark->file, s.st_size, key) ? QKVI_MARK_LEFT : write_mark(mark, key);
+    return holds(mark->file, s.st_size, key) ? QKVI_MARK_LEFT : write_mark(mark, key);
 }
 
-enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key, bool again) {
+enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key) {
     *mark = (struct qkvi_mark){.store = store, .file = -1};
     enum qkvi_mark_state state = QKVI_MARK_NONE;
     bool gone = true;
@@ -49,7 +50,7 @@ enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *
         gone = false;
         mark->file = openat(store->folder, mark->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
         if (mark->file < 0) break;
-        state = judge(mark, key, again, &gone);
+        state = judge(mark, key, &gone);
         if (state != QKVI_MARK_HELD) (void)close(mark->file);
     }
     return state;
@@ -60,6 +61,27 @@ void qkvi_mark_end(struct qkvi_mark *mark) {
     (void)unlinkat(mark->store->folder, mark->name, 0);
     (void)close(mark->file);
     mark->file = -1;
+}
+
+static bool is_left(int file, const char *beginning) {
+    struct stat s;
+    size_t length = strlen(beginning);
+    if (flock(file, LOCK_EX | LOCK_NB) != 0 || fstat(file, &s) != 0) return false;
+    return s.st_size >= (off_t)length && holds(file, (off_t)length, beginning);
+}
+
+void qkvi_marks_forget(const struct qkvi_store *store, const char *beginning) {
+    int folder = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = folder < 0 ? NULL : fdopendir(folder);
+    if (!stream && folder >= 0) (void)close(folder);
+    for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;) {
+        if (strncmp(entry->d_name, QKVI_STORE_MARK "-", strlen(QKVI_STORE_MARK "-"))) continue;
+        int file = openat(store->folder, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (file < 0) continue;
+        if (is_left(file, beginning)) (void)unlinkat(store->folder, entry->d_name, 0);
+        (void)close(file);
+    }
+    if (stream) (void)closedir(stream);
 }
 
 void qkvi_mark_path(struct qkvi_text *out, const struct qkvi_store *store, const char *key) {

@@ -21,7 +21,7 @@ static const struct variant {
                         .num_kv_heads = 1,                                                                             \
                         .max_batch = 1,                                                                                \
                         .max_seq_q = 64,                                                                               \
-                        .max_seq_kv = 1024,                                                                            \
+                        .max_seq_kv = 64,                                                                              \
                         .mask = (with_mask),                                                                           \
                         .weights = (with_weights)},                                                                    \
     }
@@ -69,7 +69,7 @@ static qkv_status try_one(struct qkvi_programs *programs, const struct variant *
 }
 
 qkv_status qkvi_selftest_all(struct qkvi_programs *programs, qkv_self_test_function function, void *user) {
-    atomic_store(&programs->cache.afresh, true);
+    qkvi_cache_distrust(programs);
     qkv_status status = qkvi_programs_probe(programs);
     for (size_t v = 0; !status && v < QKVI_COUNT(variants); v++)
         for (size_t s = 0; !status && s < qkvi_num_solvers; s++)

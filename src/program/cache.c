@@ -30,6 +30,12 @@ void qkvi_cache_open(struct qkvi_programs *programs, const char *directory) {
     cache->identity = identity.data;
 }
 
+void qkvi_cache_distrust(struct qkvi_programs *programs) {
+    struct qkvi_cache *cache = &programs->cache;
+    atomic_store(&cache->afresh, true);
+    if (cache->store) qkvi_marks_forget(cache->store, cache->identity);
+}
+
 char *qkvi_cache_key(const struct qkvi_programs *programs, const char *format, ...) {
     struct qkvi_text key = {0};
     va_list list;

@@ -72,18 +72,18 @@ void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_
 
 qkv_status qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what) {
     struct qkvi_cache *cache = &programs->cache;
-    char *key = qkvi_cache_key(programs, "attempt %s; %s\n", what, programs->base_options);
+    char *key = qkvi_cache_key(programs, "attempt %s\n", what);
     *attempt = (struct qkvi_attempt){.marked = false};
     if (!key) return QKV_OK;
     qkv_status status = QKV_OK;
-    enum qkvi_mark_state state = qkvi_mark_begin(&attempt->mark, cache->store, key, atomic_load(&cache->afresh));
+    enum qkvi_mark_state state = qkvi_mark_begin(&attempt->mark, cache->store, key);
     attempt->marked = state == QKVI_MARK_HELD;
     if (state == QKVI_MARK_LEFT) {
         struct qkvi_text path = {0};
         qkvi_mark_path(&path, cache->store, key);
         status = qkvi_fail(QKV_SELF_TEST_FAILED,
                            "an earlier process ended while it was built and tested on %s, so it is not tried again; "
-                           "\"qkv-devices --self-test\" tries it, or delete %s",
+                           "to try it all the same, run \"qkv-devices --self-test\" or delete %s",
                            programs->rt->info.name, qkvi_text_get(&path));
         qkvi_text_free(&path);
     }

@@ -71,6 +71,9 @@ void qkvi_cache_open(struct qkvi_programs *programs, const char *directory);
  * and known to be good. */
 void qkvi_cache_keep(struct qkvi_programs *programs);
 
+/* Nothing that is there is believed from now on, and what crashes left is forgotten. */
+void qkvi_cache_distrust(struct qkvi_programs *programs);
+
 /*
  * The ledger: has this (stem, options, test) been tried, and did it pass? Thread-safe. What passed is known to later
  * processes too (`lasting`, and a cache); what failed is tried again by each, for its cause may have been mended in ways

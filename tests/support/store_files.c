@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/store.h"
 #include "support/fixture.h"
 
 static size_t look(char *path, const char *folder, const char *beginning) {
@@ -25,6 +27,24 @@ bool store_file(char *path, const char *folder, const char *kind) {
     char beginning[64];
     (void)snprintf(beginning, sizeof beginning, "%s-", kind);
     return look(path, folder, beginning) == 1;
+}
+
+static int compare(const void *a, const void *b) {
+    return strcmp(a, b);
+}
+
+bool store_file_nth(char *path, const char *folder, const char *kind, size_t nth) {
+    char names[64][256];
+    size_t count = 0;
+    DIR *stream = opendir(folder);
+    TEST_TRUE(stream != NULL);
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;)
+        if (!strncmp(entry->d_name, kind, strlen(kind)) && count < TEST_COUNT(names))
+            (void)snprintf(names[count++], sizeof names[0], "%s", entry->d_name);
+    closedir(stream);
+    qsort(names, count, sizeof names[0], compare);
+    if (nth < count) (void)snprintf(path, 4400, "%s/%s", folder, names[nth]);
+    return nth < count;
 }
 
 size_t store_file_count(const char *folder, const char *beginning) {
@@ -56,4 +76,26 @@ int store_in_child(int (*work)(const char *folder), const char *folder) {
     TEST_TRUE(child > 0 && waitpid(child, &status, 0) == child);
     if (!WIFEXITED(status)) test_fail(__FILE__, __LINE__, "the child was ended by signal %d", WTERMSIG(status));
     return WEXITSTATUS(status);
+}
+
+void store_files_spoil(const char *folder, const char *kind, bool cut) {
+    struct qkvi_store *store;
+    char path[4400];
+    TEST_OK(qkvi_store_open(&store, folder));
+    for (size_t i = 0; store_file_nth(path, folder, kind, i); i++) {
+        size_t size;
+        uint64_t key_size;
+        char *bytes = store_file_read(&size, path);
+        if (cut) {
+            store_file_write(path, bytes, size / 2);
+        } else {
+            memcpy(&key_size, bytes + 16, sizeof key_size); /* see src/core/store_entry.c */
+            char *key = test_alloc(key_size + 1, 1);
+            memcpy(key, bytes + 32, key_size);
+            TEST_TRUE(qkvi_store_put(store, kind, key, "nothing a driver knows", 22));
+            free(key);
+        }
+        free(bytes);
+    }
+    qkvi_store_close(store);
 }

@@ -1,0 +1,35 @@
+#include "support/cache_log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct cache_log cache_log;
+
+static bool begins_with(const char *text, const char *beginning) {
+    return !strncmp(text, beginning, strlen(beginning));
+}
+
+static void listen(void *user, qkv_log_level level, const char *message) {
+    struct cache_log *log = user;
+    bool built = begins_with(message, "built ");
+    log->built += built;
+    log->loaded += begins_with(message, "loaded ");
+    log->tested += begins_with(message, "tested ");
+    bool quarantined = strstr(message, "an earlier process ended") != NULL;
+    bool unusable = begins_with(message, "nothing is cached");
+    log->quarantined += quarantined;
+    log->unusable += unusable;
+    if (level == QKV_LOG_WARNING && (quarantined || unusable))
+        (void)snprintf(log->warning, sizeof log->warning, "%s", message);
+    if (built && log->on_build && !strstr(message, " probe_")) log->on_build(message);
+}
+
+qkv_context *cache_context(const char *folder) {
+    qkv_context *context = NULL;
+    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
+    options.log = listen;
+    options.log_user = &cache_log;
+    options.cache_dir = folder;
+    memset(&cache_log, 0, sizeof cache_log);
+    return qkv_context_create(&context, NULL, &options) == QKV_OK ? context : NULL;
+}

@@ -1,0 +1,20 @@
+/* Contexts with a cache, and what the library says while they start. */
+#ifndef TEST_CACHE_LOG_H
+#define TEST_CACHE_LOG_H
+
+#include <stdbool.h>
+
+#include "qkv.h"
+
+/* Since the last cache_context(). */
+struct cache_log {
+    size_t built, loaded, tested, quarantined, unusable;
+    char warning[1000];                 /* the last one of these */
+    void (*on_build)(const char *what); /* NULL, or told of every program of a solver's that was built */
+};
+extern struct cache_log cache_log;
+
+/* NULL on failure. folder: as qkv_context_options has it. */
+qkv_context *cache_context(const char *folder);
+
+#endif
