@@ -51,12 +51,12 @@ KERNELS := $(sort $(wildcard cl/*.cl))
 
 # A tool NAME is tools/qkv-NAME.c, tools/NAME/*.c and tools/support/*.c, with these pkg-config packages.
 TOOLS := devices attend bench
-PACKAGES_devices := jansson
+PACKAGES_devices := jansson libutf8proc
 PACKAGES_attend := jansson libutf8proc cairo pangocairo
 PACKAGES_bench := jansson
 PACKAGES_tests := check $(PACKAGES_attend)
 # The same as Debian and Ubuntu call them, for the line that says why a tool was left out.
-DEBIAN_devices := libjansson-dev
+DEBIAN_devices := libjansson-dev libutf8proc-dev
 DEBIAN_attend := libjansson-dev libutf8proc-dev libcairo2-dev libpango1.0-dev
 DEBIAN_bench := libjansson-dev
 

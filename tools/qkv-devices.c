@@ -1,165 +1,167 @@
-/* qkv-devices: which OpenCL devices there are, which one the library takes, and why. */
-#include <getopt.h>
+/* qkv-devices: which OpenCL devices there are, what they can really do, which one the library takes, and why. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "devices/devices.h"
+#include "devices/child.h"
+#include "devices/machine.h"
+#include "devices/probe.h"
+#include "devices/property.h"
+#include "devices/show.h"
 
-enum { EXIT_USABLE = 0, EXIT_NONE = 1, EXIT_USAGE = 2 };
-
-static const char usage[] =
-    "Usage: qkv-devices [-d SELECTOR] [--json [FILE|-]]\n"
-    "Shows the OpenCL devices, which one libqkv takes, and why not each other one.\n"
-    "\n"
-    "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and device\n"
-    "                         index), or part of a device's or platform's name\n"
-    "  -j, --json [FILE|-]    JSON, into FILE or to standard output\n"
-    "  -h, --help             this text\n"
-    "  -V, --version          the version\n"
-    "\n"
-    "Exit status: 0 if there is a usable device (the one asked for), 1 if not, 2 for a wrong option.\n";
-
-struct options {
-    const char *selector; /* NULL: all devices */
-    const char *json;     /* NULL: for people; "-": standard output */
-};
-
-/* Goes on to run (-1) or says with which status to exit. */
-static int parse_options(struct options *options, int argc, char **argv) {
-    static const struct option names[] = {
-        {"device", required_argument, NULL, 'd'},
-        {"json", optional_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
-    while ((option = getopt_long(argc, argv, "d:jhV", names, NULL)) != -1) {
-        switch (option) {
-        case 'd':
-            options->selector = optarg;
-            break;
-        case 'j':
-            /* "--json FILE" as well as "--json=FILE": the next word, unless it is an option. */
-            options->json = optarg;
-            if (!optarg && optind < argc && (argv[optind][0] != '-' || strcmp(argv[optind], "-") == 0))
-                options->json = argv[optind++];
-            if (!options->json) options->json = "-";
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return EXIT_USABLE;
-        case 'V':
-            printf("qkv-devices %s\n", qkv_version_string());
-            return EXIT_USABLE;
-        default:
-            fputs(usage, stderr);
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "qkv-devices: unexpected argument \"%s\"\n%s", argv[optind], usage);
-        return EXIT_USAGE;
-    }
-    return -1;
-}
-
-static size_t screen_width(void) {
+static struct screen open_screen(void) {
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    struct screen screen = {stdout, 100, false};
+    if (!isatty(STDOUT_FILENO)) return screen;
+    screen.colours = !(no_color && no_color[0]) && term && strcmp(term, "dumb") != 0;
 #ifdef TIOCGWINSZ
     struct winsize size;
-    if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col < 80 ? 80 : size.ws_col;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        screen.width = size.ws_col < 80 ? 80 : size.ws_col;
 #endif
-    return 100;
+    return screen;
 }
 
-static int show_json(const char *path, const qkv_device_list *list, const size_t *only) {
-    int to_stdout = strcmp(path, "-") == 0;
+/* What only the trial knows need not be tried where nobody asks for it. */
+static bool wants_trial(const struct options *options) {
+    static const char *const judged[] = {"verdict", "reason", "advice"};
+    if (options->no_probe || (options->view == VIEW_TREE && !options->json)) return false;
+    if (!options->property) return true;
+    const struct property *property = property_find(options->property);
+    for (size_t i = 0; property && i < sizeof judged / sizeof judged[0]; i++)
+        if (strcmp(property->key, judged[i]) == 0) return true;
+    return !property;
+}
+
+static void try_devices(json_t *machine, const struct options *options, const char *only) {
+    size_t index, number = 0, count = 0;
+    json_t *device, *devices = json_object_get(machine, "devices");
+    for (int round = 0; round < 2; round++) {
+        json_array_foreach(devices, index, device) {
+            if (only && strcmp(only, text_at(device, "selector")) != 0) continue;
+            if (!json_is_true(json_object_get(device, "usable"))) continue;
+            if (round == 0)
+                count++;
+            else
+                try_device(device, options, ++number, count);
+        }
+    }
+}
+
+static int show_json(const char *path, const json_t *machine) {
+    bool to_stdout = strcmp(path, "-") == 0;
     FILE *out = to_stdout ? stdout : fopen(path, "w");
     if (!out) {
         fprintf(stderr, "qkv-devices: cannot write ");
         perror(path);
         return -1;
     }
-    int failed = write_json(out, list, only);
+    int failed = write_json(out, machine);
     failed |= to_stdout ? fflush(out) : fclose(out);
     if (failed) fprintf(stderr, "qkv-devices: writing %s failed\n", path);
     return failed ? -1 : 0;
 }
 
-static void show_all(const qkv_device_list *list) {
-    size_t platforms = qkv_device_list_num_platforms(list);
-    size_t devices = qkv_device_list_num_devices(list);
-    const char *environment = getenv("QKV_DEVICE");
-    size_t index;
-
-    printf("libqkv %s: %zu OpenCL platform%s, %zu device%s\n", qkv_version_string(), platforms,
-           platforms == 1 ? "" : "s", devices, devices == 1 ? "" : "s");
-    if (devices > 0) {
-        putchar('\n');
-        print_table(stdout, list, screen_width());
-    }
-    print_platform_notes(stdout, list);
-    if (auto_index(list) == devices) {
-        putchar('\n');
-        print_advice(stdout, list);
-    } else if (environment && environment[0]) {
-        if (qkv_device_list_select(&index, list, NULL) == QKV_OK)
-            printf("\nThe environment's QKV_DEVICE=%s takes %s instead of auto.\n", environment,
-                   qkv_device_list_device(list, index)->selector);
-        else
-            printf("\n%s\n", qkv_error_message());
-    }
+/* In JSON there are the devices that were asked for. */
+static void drop_others(json_t *machine, const char *only) {
+    json_t *devices = json_object_get(machine, "devices");
+    for (size_t i = json_array_size(devices); i-- > 0 && only;)
+        if (strcmp(only, text_at(json_array_get(devices, i), "selector")) != 0) json_array_remove(devices, i);
 }
 
-static void show_one(const qkv_device_list *list, size_t index, const char *selector) {
-    const qkv_device_info *info = qkv_device_list_device(list, index);
+static void show_one(const struct screen *screen, const json_t *device, const char *selector) {
     const char *environment = getenv("QKV_DEVICE");
-    if (selector[0])
-        printf("\"%s\" is %s.\n\n", selector, info->selector);
-    else if (environment && environment[0])
-        printf("QKV_DEVICE=%s is %s.\n\n", environment, info->selector);
-    else
-        printf("auto is %s.\n\n", info->selector);
-    print_device(stdout, info);
+    if (selector && strcmp(selector, text_at(device, "selector")) == 0)
+        ;
+    else if (selector && selector[0])
+        fprintf(screen->out, "\"%s\" is %s.\n\n", selector, text_at(device, "selector"));
+    else if (selector && environment && environment[0])
+        fprintf(screen->out, "QKV_DEVICE=%s is %s.\n\n", environment, text_at(device, "selector"));
+    else if (selector)
+        fprintf(screen->out, "auto is %s.\n\n", text_at(device, "selector"));
+    show_full(screen, device);
 }
 
-static int show(const struct options *options, const qkv_device_list *list) {
-    int usable = auto_index(list) < qkv_device_list_num_devices(list);
-    const size_t *only = NULL;
+static void show_every(const struct screen *screen, const json_t *machine) {
     size_t index;
-
-    if (options->selector) {
-        if (qkv_device_list_select(&index, list, options->selector) != QKV_OK) {
-            fprintf(stderr, "qkv-devices: %s\n", qkv_error_message());
-            if (!usable) print_advice(stderr, list);
-            return EXIT_NONE;
-        }
-        only = &index;
+    const json_t *device;
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        fprintf(screen->out, "%s==== %s ====\n", index ? "\n" : "", text_at(device, "selector"));
+        show_full(screen, device);
     }
+    show_problems(screen, machine);
+}
+
+/* 0, or -1 where it could not be written. */
+static int show(const struct screen *screen, json_t *machine, const struct options *options, const char *only) {
     if (options->json) {
-        if (show_json(options->json, list, only) != 0) return EXIT_NONE;
-    } else if (only) {
-        show_one(list, *only, options->selector);
-    } else {
-        show_all(list);
+        drop_others(machine, only);
+        return show_json(options->json, machine);
     }
-    return usable ? EXIT_USABLE : EXIT_NONE;
+    if (options->property)
+        (void)show_property(screen, machine, options->property, only);
+    else if (options->view == VIEW_TREE)
+        show_tree(screen, machine);
+    else if (options->view == VIEW_SUMMARY)
+        show_summary(screen, machine, only);
+    else if (options->view == VIEW_RAW)
+        show_raw(screen, machine, only);
+    else if (only)
+        show_one(screen, machine_device(machine, only), options->selector);
+    else if (options->view == VIEW_FULL)
+        show_every(screen, machine);
+    else
+        show_table(screen, machine, options);
+    if (fflush(screen->out) == 0) return 0;
+    perror("qkv-devices: standard output");
+    return -1;
+}
+
+/* Where a machine is asked for whole, or has nothing to show, it is looked over. */
+static bool wants_diagnosis(const struct options *options, const json_t *machine) {
+    if (json_array_size(json_object_get(machine, "devices")) == 0) return true;
+    return options->json || (!options->property && (options->view == VIEW_TABLE || options->view == VIEW_FULL));
+}
+
+static int run(const struct screen *screen, json_t *machine, const struct options *options) {
+    const char *only = NULL;
+    if (options->selector) {
+        /* A device that the library refuses may be looked at all the same. */
+        only = text_at(machine, "selected")[0] ? text_at(machine, "selected") : NULL;
+        if (!only && machine_device(machine, options->selector)) only = options->selector;
+        if (!only) fprintf(stderr, "qkv-devices: %s\n", text_at(machine, "selection_error"));
+    }
+    if (wants_trial(options) && (only || !options->selector)) try_devices(machine, options, only);
+    judge_devices(machine);
+    if (wants_diagnosis(options, machine)) {
+        find_driver_problems(machine, options->seconds);
+        find_hardware_problems(machine, options->root);
+    }
+    const struct screen errors = {stderr, screen->width, false};
+    bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
+    if (options->selector && !only) {
+        if (nothing) show_problems(&errors, machine);
+        return EXIT_NONE;
+    }
+    if (nothing && !options->json && options->view != VIEW_TABLE) show_problems(&errors, machine);
+    if (show(screen, machine, options, only) != 0) return EXIT_NONE;
+    if (only)
+        return strcmp(text_at(machine_device(machine, only), "verdict"), "refused") == 0 ? EXIT_NONE : EXIT_USABLE;
+    return best_usable(machine) ? EXIT_USABLE : EXIT_NONE;
 }
 
 int main(int argc, char **argv) {
-    struct options options = {NULL, NULL};
+    struct options options;
+    child_program = argv[0];
+    if (argc > 1 && strcmp(argv[1], "--child") == 0) return child_main(argc - 2, argv + 2);
     int status = parse_options(&options, argc, argv);
     if (status >= 0) return status;
 
-    qkv_device_list *list;
-    if (qkv_device_list_create(&list) != QKV_OK) {
-        fprintf(stderr, "qkv-devices: %s\n", qkv_error_message());
-        return EXIT_NONE;
-    }
-    status = show(&options, list);
-    qkv_device_list_destroy(list);
+    struct screen screen = open_screen();
+    json_t *machine = machine_read(&options);
+    status = run(&screen, machine, &options);
+    json_decref(machine);
+    machine_forget();
     return status;
 }

@@ -1,0 +1,114 @@
+/* GPUs that the machine has but OpenCL does not show: without a driver, or without permission. */
+#include <errno.h>
+#include <glob.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "devices/machine.h"
+
+static const struct {
+    const char *hardware, *debian, *fedora, *arch;
+} packages[] = {
+    {"hardware", "Debian, Ubuntu", "Fedora", "Arch"},
+    {"any CPU", "pocl-opencl-icd", "pocl", "pocl"},
+    {"Intel GPU", "intel-opencl-icd", "intel-compute-runtime", "intel-compute-runtime"},
+    {"AMD GPU (Mesa)", "mesa-opencl-icd", "mesa-libOpenCL", "opencl-mesa"},
+    {"AMD GPU (ROCm)", "rocm-opencl-icd or AMD's own", "rocm-opencl", "rocm-opencl-runtime"},
+    {"NVIDIA GPU", "nvidia-opencl-icd (non-free)", "NVIDIA's own driver", "opencl-nvidia"},
+};
+
+void print_packages(FILE *out) {
+    fputs("\nThese packages bring a driver:\n\n", out);
+    for (size_t i = 0; i < sizeof packages / sizeof packages[0]; i++)
+        fprintf(out, "  %-14s  %-28s  %-21s  %s\n", packages[i].hardware, packages[i].debian, packages[i].fedora,
+                packages[i].arch);
+    fputs("\nmacOS brings its own; Windows gets it with the graphics driver. Where in doubt, PoCL runs on every\n"
+          "CPU:  sudo apt-get install pocl-opencl-icd\n",
+          out);
+}
+
+static const struct vendor {
+    unsigned long id;
+    const char *name, *fix;
+} vendors[] = {
+    {0x10de, "NVIDIA", "install NVIDIA's driver with its OpenCL part (Debian: nvidia-opencl-icd)"},
+    {0x1002, "AMD", "install ROCm's OpenCL, or mesa-opencl-icd and set RUSTICL_ENABLE=radeonsi"},
+    {0x8086, "Intel", "install intel-opencl-icd, or mesa-opencl-icd and set RUSTICL_ENABLE=iris"},
+};
+
+static bool read_hex(unsigned long *value, const char *folder, const char *name) {
+    char path[PATH_MAX], text[32] = "";
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "r");
+    if (!file) return false;
+    bool good = fgets(text, sizeof text, file) != NULL;
+    fclose(file);
+    *value = strtoul(text, NULL, 16);
+    return good;
+}
+
+static bool shows_gpu_of(const json_t *machine, unsigned long vendor) {
+    size_t index;
+    const json_t *device;
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        const char *kind = json_string_value(json_object_get(device, "kind"));
+        if (kind && strcmp(kind, "GPU") == 0 &&
+            json_integer_value(json_object_get(device, "vendor_id")) == (json_int_t)vendor)
+            return true;
+    }
+    return false;
+}
+
+/* Display controllers (class 3) and accelerators (class 0x12) of those who make drivers for them. */
+static void check_pci(json_t *machine, const char *folder) {
+    unsigned long class, id;
+    const char *address = strrchr(folder, '/');
+    if (!read_hex(&class, folder, "class") || !read_hex(&id, folder, "vendor")) return;
+    if (class >> 16 != 3 && class >> 16 != 0x12) return;
+    for (size_t i = 0; i < sizeof vendors / sizeof vendors[0]; i++)
+        if (vendors[i].id == id && !shows_gpu_of(machine, id))
+            add_problem(machine, vendors[i].fix,
+                        "There is a GPU of %s at PCI address %s, but no OpenCL driver shows it", vendors[i].name,
+                        address ? address + 1 : folder);
+}
+
+static void check_node(json_t *machine, const char *path) {
+    struct stat status;
+    char fix[256], group_name[64];
+    if (access(path, R_OK | W_OK) == 0 || errno != EACCES || stat(path, &status) != 0) return;
+    const struct group *group = getgrgid(status.st_gid);
+    if (group)
+        snprintf(group_name, sizeof group_name, "%s", group->gr_name);
+    else
+        snprintf(group_name, sizeof group_name, "%lu", (unsigned long)status.st_gid);
+    if ((status.st_mode & (S_IRGRP | S_IWGRP)) == (S_IRGRP | S_IWGRP))
+        snprintf(fix, sizeof fix, "sudo usermod -aG %s $USER, and log in anew", group_name);
+    else
+        snprintf(fix, sizeof fix, "sudo chmod g+rw %s; then sudo usermod -aG %s $USER, and log in anew", path,
+                 group_name);
+    add_problem(machine, fix, "This user may not open %s, which the group %s owns: a driver cannot show that device",
+                path, group_name);
+}
+
+void find_hardware_problems(json_t *machine, const char *root) {
+    static const char *const nodes[] = {"/dev/dri/renderD*", "/dev/kfd",          "/dev/nvidiactl", "/dev/nvidia[0-9]*",
+                                        "/dev/nvidia-uvm",   "/dev/accel/accel*", "/dev/mali*",     "/dev/kgsl-3d0"};
+    char pattern[PATH_MAX];
+    glob_t found;
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
+        snprintf(pattern, sizeof pattern, "%s%s", root, nodes[i]);
+        if (glob(pattern, 0, NULL, &found) != 0) continue;
+        for (size_t n = 0; n < found.gl_pathc; n++)
+            check_node(machine, found.gl_pathv[n]);
+        globfree(&found);
+    }
+    snprintf(pattern, sizeof pattern, "%s/sys/bus/pci/devices/*", root);
+    if (glob(pattern, 0, NULL, &found) != 0) return;
+    for (size_t n = 0; n < found.gl_pathc; n++)
+        check_pci(machine, found.gl_pathv[n]);
+    globfree(&found);
+}

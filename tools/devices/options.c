@@ -1,0 +1,185 @@
+/* The command line. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "devices/machine.h"
+#include "devices/probe.h"
+#include "devices/property.h"
+
+static const char usage[] =
+    "Usage: qkv-devices [OPTION...]\n"
+    "Which OpenCL devices there are, what they can really do, which one libqkv takes, and why. What drivers claim is\n"
+    "tried out with small kernels, in processes of their own: a driver that crashes or hangs costs one line.\n"
+    "\n"
+    "What to show (without any of these: a table, the verdict on each device, and what is wrong with the machine):\n"
+    "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and device\n"
+    "                         index), or part of a device's or platform's name\n"
+    "  -a, --all              every device in full\n"
+    "  -l, --list             the tree of platforms and devices; nothing is tried\n"
+    "      --summary          one line a device\n"
+    "      --raw              one line a property, with OpenCL's names\n"
+    "  -p, --prop NAME        one property of each device, or of the one -d names, as --raw prints it;\n"
+    "                         NAME is a key of --json or a name of --raw; \"help\" lists them\n"
+    "  -j, --json [FILE|-]    everything as JSON, into FILE or to standard output\n"
+    "\n"
+    "What to try:\n"
+    "      --no-probe         nothing: only what the drivers claim\n"
+    "      --measure-memory   allocations up to what the driver claims, not just a quarter of the free memory\n"
+    "      --timeout SECONDS  for a device's trials, and for the listing (60)\n"
+    "\n"
+    "  -h, --help             this text\n"
+    "  -V, --version          the version\n"
+    "\n"
+    "Exit status: 0 if there is a usable device (the one asked for), 1 if not, 2 for a wrong option.\n";
+
+enum long_option {
+    OPTION_SUMMARY = 256,
+    OPTION_RAW,
+    OPTION_NO_PROBE,
+    OPTION_MEASURE,
+    OPTION_MEASURE_MEMORY,
+    OPTION_SELF_TEST,
+    OPTION_BEST,
+    OPTION_TIMEOUT,
+    OPTION_ROOT
+};
+
+static const struct option names[] = {
+    {"device", required_argument, NULL, 'd'},
+    {"all", no_argument, NULL, 'a'},
+    {"list", no_argument, NULL, 'l'},
+    {"summary", no_argument, NULL, OPTION_SUMMARY},
+    {"raw", no_argument, NULL, OPTION_RAW},
+    {"prop", required_argument, NULL, 'p'},
+    {"json", optional_argument, NULL, 'j'},
+    {"no-probe", no_argument, NULL, OPTION_NO_PROBE},
+    {"measure", no_argument, NULL, OPTION_MEASURE},
+    {"measure-memory", no_argument, NULL, OPTION_MEASURE_MEMORY},
+    {"self-test", no_argument, NULL, OPTION_SELF_TEST},
+    {"best", required_argument, NULL, OPTION_BEST},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"root", required_argument, NULL, OPTION_ROOT}, /* for tests: where /dev and /sys are looked for */
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+static int wrong(const char *option, const char *value, const char *expected) {
+    fprintf(stderr, "qkv-devices: %s \"%s\": %s\nqkv-devices --help lists the options.\n", option, value, expected);
+    return EXIT_USAGE;
+}
+
+static int parse_timeout(struct options *options, const char *text) {
+    char *end;
+    options->seconds = strtod(text, &end);
+    if (*end || !(options->seconds >= 0.1 && options->seconds <= 86400))
+        return wrong("--timeout", text, "give seconds, from 0.1 to 86400");
+    return -1;
+}
+
+static int parse_best(struct options *options, const char *text) {
+    static const char *const works[] = {
+        [BEST_PREFILL] = "prefill", [BEST_DECODE] = "decode", [BEST_PROJECTION] = "projection"};
+    for (size_t i = BEST_PREFILL; i <= BEST_PROJECTION; i++)
+        if (strcmp(text, works[i]) == 0) options->best = (enum best_for)i;
+    return options->best == BEST_NONE ? wrong("--best", text, "it is prefill, decode or projection") : -1;
+}
+
+/* "--json FILE" as well as "--json=FILE": the next word, unless it is an option. */
+static const char *json_file(int argc, char **argv) {
+    if (optarg) return optarg;
+    if (optind < argc && (argv[optind][0] != '-' || strcmp(argv[optind], "-") == 0)) return argv[optind++];
+    return "-";
+}
+
+static int list_properties(void) {
+    for (size_t i = 0; i < num_properties; i++)
+        printf("%-28s %-52s %s\n", properties[i].key, properties[i].raw, properties[i].label);
+    for (size_t i = 0; i < num_probes; i++)
+        printf("%-28s %-52s tried: %s\n", probes[i].key, "", probes[i].label);
+    return EXIT_USABLE;
+}
+
+static int check_property(const char *name) {
+    size_t length = strlen(name), shown = 0;
+    if (strcmp(name, "help") == 0) return list_properties();
+    if (property_find(name) || probe_find(name)) return -1;
+    fprintf(stderr, "qkv-devices: --prop \"%s\": there is no such property", name);
+    for (size_t i = 0; i < num_properties && shown < 8 && length; i++)
+        for (const char *at = properties[i].key; *at; at++)
+            if (strncasecmp(at, name, length) == 0) {
+                fprintf(stderr, "%s%s", shown++ ? ", " : "; near it: ", properties[i].key);
+                break;
+            }
+    fprintf(stderr, "\nqkv-devices --prop help lists them.\n");
+    return EXIT_USAGE;
+}
+
+static int parse_option(struct options *options, int option, int argc, char **argv) {
+    switch (option) {
+    case 'd':
+        options->selector = optarg;
+        return -1;
+    case 'a':
+        options->view = VIEW_FULL;
+        return -1;
+    case 'l':
+        options->view = VIEW_TREE;
+        return -1;
+    case OPTION_SUMMARY:
+        options->view = VIEW_SUMMARY;
+        return -1;
+    case OPTION_RAW:
+        options->view = VIEW_RAW;
+        return -1;
+    case 'p':
+        options->property = optarg;
+        return check_property(optarg);
+    case 'j':
+        options->json = json_file(argc, argv);
+        return -1;
+    case OPTION_NO_PROBE:
+        options->no_probe = true;
+        return -1;
+    case OPTION_MEASURE:
+        options->measure = true;
+        return -1;
+    case OPTION_MEASURE_MEMORY:
+        options->measure_memory = true;
+        return -1;
+    case OPTION_SELF_TEST:
+        options->self_test = true;
+        return -1;
+    case OPTION_BEST:
+        return parse_best(options, optarg);
+    case OPTION_TIMEOUT:
+        return parse_timeout(options, optarg);
+    case OPTION_ROOT:
+        options->root = optarg;
+        return -1;
+    case 'h':
+        fputs(usage, stdout);
+        return EXIT_USABLE;
+    case 'V':
+        printf("qkv-devices %s\n", qkv_version_string());
+        return EXIT_USABLE;
+    default:
+        fputs("qkv-devices --help lists the options.\n", stderr);
+        return EXIT_USAGE;
+    }
+}
+
+int parse_options(struct options *options, int argc, char **argv) {
+    int option, status = -1;
+    *options = (struct options){.seconds = 60, .root = ""};
+    while (status < 0 && (option = getopt_long(argc, argv, "d:alp:jhV", names, NULL)) != -1)
+        status = parse_option(options, option, argc, argv);
+    if (status < 0 && optind < argc) {
+        fprintf(stderr, "qkv-devices: unexpected argument \"%s\"\nqkv-devices --help lists the options.\n",
+                argv[optind]);
+        status = EXIT_USAGE;
+    }
+    return status;
+}

@@ -1,0 +1,107 @@
+/* What a device really does: small kernels, compiled and run, beside what the driver claims. */
+#ifndef QKV_TOOLS_DEVICES_PROBE_H
+#define QKV_TOOLS_DEVICES_PROBE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "qkv.h"
+
+enum probe_unit { PROBE_YES_NO, PROBE_COUNT, PROBE_BYTES };
+
+enum probe_state {
+    PROBE_WORKS,
+    PROBE_ABSENT,  /* does not compile, or is not offered */
+    PROBE_WRONG,   /* ran, and the result is not what it must be */
+    PROBE_FAILED,  /* an OpenCL call failed */
+    PROBE_CRASHED, /* from here on: not of the probe itself but of whoever ran it */
+    PROBE_HUNG,
+    PROBE_SKIPPED
+};
+extern const char *const probe_state_names[]; /* in JSON: "works", ... */
+
+#define PROBE_DETAIL_MAX 240
+
+struct outcome {
+    bool claim_known;
+    cl_ulong claimed; /* 0 and 1 for PROBE_YES_NO */
+    enum probe_state state;
+    bool has_value;
+    cl_ulong value;
+    bool capped; /* the value is as far as was tried, not as far as it goes */
+    char detail[PROBE_DETAIL_MAX];
+};
+
+struct probe_device {
+    cl_device_id id;
+    cl_platform_id platform;
+    qkv_device_kind kind;
+    cl_context context;
+    cl_command_queue queue;
+    char *extensions;
+    bool measure_memory;
+    bool *no_subgroups; /* set once that is known: compilers take their time to say no */
+};
+
+struct probe {
+    const char *key;
+    const char *label;
+    enum probe_unit unit;
+    bool essential; /* the library cannot work without it */
+    void (*run)(struct outcome *outcome, const struct probe_device *device);
+};
+extern const struct probe probes[];
+extern const size_t num_probes;
+const struct probe *probe_find(const char *name); /* by key or QKV_PROBE_KEY, in any case */
+
+/* ---- probe_launch.c: what the probes share ---- */
+struct launch {
+    const char *source, *options, *kernel;
+    size_t global, local; /* local 0: the driver's choice */
+    const void *in;       /* argument 1, unless in_bytes is 0 */
+    size_t in_bytes;
+    void *out; /* argument 0, zeroed before, read back after */
+    size_t out_bytes;
+    const cl_int *steps; /* argument 2, unless NULL */
+    double *seconds;     /* unless NULL: the shortest of several runs */
+};
+/* False, with the outcome filled, where a build or a call fails. */
+bool probe_launch(struct outcome *outcome, const struct probe_device *device, const struct launch *launch);
+cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
+                       const char *options);
+void probe_result(struct outcome *outcome, enum probe_state state, const char *format, ...)
+#ifdef __GNUC__
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+/* "clCreateBuffer: CL_OUT_OF_RESOURCES (-5)" */
+void probe_failed(struct outcome *outcome, const char *call, cl_int code);
+void probe_claim(struct outcome *outcome, cl_ulong claimed);
+bool probe_has_extension(const struct probe_device *device, const char *name);
+/* 0 where the query fails. */
+cl_ulong probe_number(const struct probe_device *device, cl_device_info id);
+cl_uint probe_version(const struct probe_device *device);    /* 120, 300 */
+const char *probe_newest(const struct probe_device *device); /* the option for that OpenCL C */
+
+/* probe_numbers.c, probe_features.c, probe_limits.c */
+void probe_basic(struct outcome *, const struct probe_device *);
+void probe_denormals(struct outcome *, const struct probe_device *);
+void probe_infinities(struct outcome *, const struct probe_device *);
+void probe_half_storage(struct outcome *, const struct probe_device *);
+void probe_wide_integers(struct outcome *, const struct probe_device *);
+void probe_fma(struct outcome *, const struct probe_device *);
+void probe_half(struct outcome *, const struct probe_device *);
+void probe_double(struct outcome *, const struct probe_device *);
+void probe_subgroups(struct outcome *, const struct probe_device *);
+void probe_shuffle(struct outcome *, const struct probe_device *);
+void probe_dot(struct outcome *, const struct probe_device *);
+void probe_loops(struct outcome *, const struct probe_device *);
+void probe_group_size(struct outcome *, const struct probe_device *);
+void probe_local_memory(struct outcome *, const struct probe_device *);
+void probe_allocation(struct outcome *, const struct probe_device *);
+
+/* The kernels' sources, embedded. */
+extern const char tool_source_probe_numbers[], tool_source_probe_real[], tool_source_probe_subgroups[],
+    tool_source_probe_dot[], tool_source_probe_limits[], tool_source_probe_loops[];
+
+#endif

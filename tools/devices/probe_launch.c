@@ -1,0 +1,186 @@
+/* What the probes share: build, launch, read back, and say which of it failed. */
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/probe.h"
+#include "devices/property.h"
+#include "support/error.h"
+
+#define TIMED_RUNS 6
+
+void probe_result(struct outcome *outcome, enum probe_state state, const char *format, ...) {
+    va_list list;
+    outcome->state = state;
+    va_start(list, format);
+    (void)vsnprintf(outcome->detail, sizeof outcome->detail, format, list);
+    va_end(list);
+    for (char *c = outcome->detail; *c; c++)
+        if (iscntrl((unsigned char)*c)) *c = ' ';
+}
+
+void probe_failed(struct outcome *outcome, const char *call, cl_int code) {
+    char text[64];
+    probe_result(outcome, PROBE_FAILED, "%s: %s", call, cl_error_text(text, code));
+}
+
+void probe_claim(struct outcome *outcome, cl_ulong claimed) {
+    outcome->claim_known = true;
+    outcome->claimed = claimed;
+}
+
+bool probe_has_extension(const struct probe_device *device, const char *name) {
+    size_t length = strlen(name);
+    for (const char *at = strstr(device->extensions, name); at; at = strstr(at + length, name))
+        if ((at == device->extensions || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+    return false;
+}
+
+cl_ulong probe_number(const struct probe_device *device, cl_device_info id) {
+    size_t bytes = 0;
+    cl_uint narrow = 0;
+    cl_ulong wide = 0;
+    if (clGetDeviceInfo(device->id, id, 0, NULL, &bytes) != CL_SUCCESS) return 0;
+    if (bytes == sizeof narrow) return clGetDeviceInfo(device->id, id, bytes, &narrow, NULL) == CL_SUCCESS ? narrow : 0;
+    if (bytes == sizeof wide) return clGetDeviceInfo(device->id, id, bytes, &wide, NULL) == CL_SUCCESS ? wide : 0;
+    return 0;
+}
+
+cl_uint probe_version(const struct probe_device *device) {
+    char text[256] = "";
+    unsigned major = 1, minor = 0;
+    (void)clGetDeviceInfo(device->id, CL_DEVICE_VERSION, sizeof text - 1, text, NULL);
+    (void)sscanf(text, "OpenCL %u.%u", &major, &minor);
+    return major * 100 + minor * 10;
+}
+
+/* "file.cl:18:10: what" without the place, which nobody else can look up. */
+static const char *without_place(const char *line) {
+    const char *blank = line + strcspn(line, " \n");
+    int number, used = 0;
+    const char *colon = memchr(line, ':', (size_t)(blank - line));
+    for (; colon && colon < blank; colon = memchr(colon + 1, ':', (size_t)(blank - colon - 1)))
+        if (sscanf(colon, ":%d:%d:%n", &number, &number, &used) == 2 && colon + used == blank) return blank + 1;
+    return line;
+}
+
+/* The newest OpenCL C the device has. */
+const char *probe_newest(const struct probe_device *device) {
+    cl_uint version = probe_version(device);
+    return version >= 300 ? "-cl-std=CL3.0" : version >= 200 ? "-cl-std=CL2.0" : "-cl-std=CL1.2";
+}
+
+/* The compiler's first complaint. */
+static void complaint(char *text, size_t size, const char *log) {
+    const char *error = strstr(log, "error:");
+    const char *line = error ? error + strlen("error:") : log;
+    line = without_place(line + strspn(line, " \n\t"));
+    snprintf(text, size, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* 1 where the driver does not say. */
+static size_t num_kernels(cl_program program) {
+    size_t count = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_NUM_KERNELS, sizeof count, &count, NULL) != CL_SUCCESS) count = 1;
+    return count;
+}
+
+cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
+                       const char *options) {
+    char log[4096] = "", text[160] = "";
+    cl_int code;
+    cl_program program = clCreateProgramWithSource(device->context, 1, &source, NULL, &code);
+    if (!program) {
+        probe_failed(outcome, "clCreateProgramWithSource", code);
+        return NULL;
+    }
+    code = clBuildProgram(program, 1, &device->id, options, NULL, NULL);
+    /* One driver reports a success and leaves the error in the log, and the program without its kernel. */
+    if (code == CL_SUCCESS && num_kernels(program) == 0) code = CL_BUILD_PROGRAM_FAILURE;
+    if (code == CL_SUCCESS) return program;
+    /* A log longer than this is refused whole by some drivers: then there is none. */
+    (void)clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    complaint(text, sizeof text, log);
+    clReleaseProgram(program);
+    if (code == CL_BUILD_PROGRAM_FAILURE)
+        probe_result(outcome, PROBE_ABSENT, "does not compile%s%s", text[0] ? ": " : "", text);
+    else
+        probe_failed(outcome, "clBuildProgram", code);
+    return NULL;
+}
+
+struct pieces {
+    cl_program program;
+    cl_kernel kernel;
+    cl_mem in, out;
+};
+
+static void release(struct pieces *pieces) {
+    if (pieces->out) clReleaseMemObject(pieces->out);
+    if (pieces->in) clReleaseMemObject(pieces->in);
+    if (pieces->kernel) clReleaseKernel(pieces->kernel);
+    if (pieces->program) clReleaseProgram(pieces->program);
+}
+
+static const char *prepare(struct pieces *pieces, const struct probe_device *device, const struct launch *launch,
+                           cl_int *code) {
+    pieces->kernel = clCreateKernel(pieces->program, launch->kernel, code);
+    if (!pieces->kernel) return "clCreateKernel";
+    memset(launch->out, 0, launch->out_bytes);
+    pieces->out =
+        clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, launch->out_bytes, launch->out, code);
+    if (!pieces->out) return "clCreateBuffer";
+    *code = clSetKernelArg(pieces->kernel, 0, sizeof pieces->out, &pieces->out);
+    if (*code == CL_SUCCESS && launch->in_bytes) {
+        /* CL_MEM_COPY_HOST_PTR only reads. */
+        void *in = (void *)(uintptr_t)launch->in;
+        pieces->in =
+            clCreateBuffer(device->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, launch->in_bytes, in, code);
+        if (!pieces->in) return "clCreateBuffer";
+        *code = clSetKernelArg(pieces->kernel, 1, sizeof pieces->in, &pieces->in);
+    }
+    if (*code == CL_SUCCESS && launch->steps)
+        *code = clSetKernelArg(pieces->kernel, 2, sizeof *launch->steps, launch->steps);
+    return *code == CL_SUCCESS ? NULL : "clSetKernelArg";
+}
+
+/* Launches and waits; *seconds is how long that took. */
+static const char *run_once(double *seconds, const struct pieces *pieces, const struct probe_device *device,
+                            const struct launch *launch, cl_int *code) {
+    double begin = tool_clock_ms();
+    *code = clEnqueueNDRangeKernel(device->queue, pieces->kernel, 1, NULL, &launch->global,
+                                   launch->local ? &launch->local : NULL, 0, NULL, NULL);
+    if (*code != CL_SUCCESS) return "clEnqueueNDRangeKernel";
+    *code = clFinish(device->queue);
+    *seconds = (tool_clock_ms() - begin) * 1e-3;
+    return *code == CL_SUCCESS ? NULL : "clFinish";
+}
+
+/* The first run compiles on some implementations, so it is not one of those that count. */
+static const char *run(const struct pieces *pieces, const struct probe_device *device, const struct launch *launch,
+                       cl_int *code) {
+    double seconds;
+    const char *failed = run_once(&seconds, pieces, device, launch, code);
+    if (launch->seconds) *launch->seconds = 1e30;
+    for (int i = 0; i < TIMED_RUNS && launch->seconds && !failed; i++) {
+        failed = run_once(&seconds, pieces, device, launch, code);
+        if (seconds < *launch->seconds) *launch->seconds = seconds;
+    }
+    if (failed) return failed;
+    *code = clEnqueueReadBuffer(device->queue, pieces->out, CL_TRUE, 0, launch->out_bytes, launch->out, 0, NULL, NULL);
+    return *code == CL_SUCCESS ? NULL : "clEnqueueReadBuffer";
+}
+
+bool probe_launch(struct outcome *outcome, const struct probe_device *device, const struct launch *launch) {
+    struct pieces pieces = {NULL, NULL, NULL, NULL};
+    cl_int code = CL_SUCCESS;
+    pieces.program = probe_build(outcome, device, launch->source, launch->options);
+    if (!pieces.program) return false;
+    const char *failed = prepare(&pieces, device, launch, &code);
+    if (!failed) failed = run(&pieces, device, launch, &code);
+    release(&pieces);
+    if (failed) probe_failed(outcome, failed, code);
+    return !failed;
+}

@@ -1,0 +1,175 @@
+/* Probes of how much of a thing really works: loops, work-groups, local memory, one allocation. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "devices/ids.h"
+#include "devices/probe.h"
+#include "devices/property.h"
+
+static const char baseline[] = "-cl-std=CL1.2";
+
+static bool set_args(struct outcome *outcome, cl_kernel kernel, cl_uint count, const size_t *sizes,
+                     const void *const *values) {
+    for (cl_uint i = 0; i < count; i++) {
+        cl_int code = clSetKernelArg(kernel, i, sizes[i], values[i]);
+        if (code != CL_SUCCESS) {
+            probe_failed(outcome, "clSetKernelArg", code);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool run_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t global,
+                       const size_t *local) {
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel, 1, NULL, &global, local, 0, NULL, NULL);
+    if (code != CL_SUCCESS) {
+        probe_failed(outcome, "clEnqueueNDRangeKernel", code);
+        return false;
+    }
+    code = clFinish(device->queue);
+    if (code != CL_SUCCESS) probe_failed(outcome, "clFinish", code);
+    return code == CL_SUCCESS;
+}
+
+/* More steps than the one limit known (65535, see cl/probe_loops.cl). */
+enum { OUTER = 300, INNER = 300 };
+
+/* Where the generator stood tells how many steps were made. */
+static void judge_loops(struct outcome *outcome, cl_uint value, int total) {
+    cl_uint x = 1;
+    int steps = 0;
+    for (; steps < total && x != value; steps++)
+        x = x * 1664525u + 1013904223u;
+    if (x != value) {
+        probe_result(outcome, PROBE_WRONG, "%d steps compute nonsense", total);
+    } else if (steps < total) {
+        probe_result(outcome, PROBE_WRONG, "left after %d of %d iterations, without an error", steps, total);
+    } else {
+        probe_result(outcome, PROBE_WORKS, "%s", "");
+    }
+}
+
+void probe_loops(struct outcome *outcome, const struct probe_device *device) {
+    /* A simulator takes its time; only compilers were seen to cut loops short. */
+    const cl_int outer = device->kind == QKV_DEVICE_SIMULATOR ? 20 : OUTER, inner = outer;
+    const size_t one = 1;
+    cl_uint value = 0;
+    cl_int code;
+    cl_kernel kernel = NULL;
+    probe_claim(outcome, 1);
+    cl_program program = probe_build(outcome, device, tool_source_probe_loops, baseline);
+    if (!program) return;
+    cl_mem out = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof value, NULL, &code);
+    if (!out) probe_failed(outcome, "clCreateBuffer", code);
+    if (out) kernel = clCreateKernel(program, "probe_loops", &code);
+    if (out && !kernel) probe_failed(outcome, "clCreateKernel", code);
+    const size_t sizes[] = {sizeof out, sizeof outer, sizeof inner};
+    const void *const values[] = {&out, &outer, &inner};
+    if (kernel && set_args(outcome, kernel, 3, sizes, values) && run_kernel(outcome, device, kernel, one, &one)) {
+        code = clEnqueueReadBuffer(device->queue, out, CL_TRUE, 0, sizeof value, &value, 0, NULL, NULL);
+        if (code == CL_SUCCESS)
+            judge_loops(outcome, value, outer * inner);
+        else
+            probe_failed(outcome, "clEnqueueReadBuffer", code);
+    }
+    if (kernel) clReleaseKernel(kernel);
+    if (out) clReleaseMemObject(out);
+    clReleaseProgram(program);
+}
+
+/* Halves the size until `attempt` succeeds; the outcome's value is that size, its detail what went wrong above it. */
+static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t least,
+                            bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
+    char first[PROBE_DETAIL_MAX] = "";
+    enum probe_state state = PROBE_WORKS;
+    for (size_t now = size; now >= least && now > 0; now /= 2) {
+        if (attempt(outcome, device, now)) {
+            outcome->has_value = true;
+            outcome->value = now;
+            probe_result(outcome, PROBE_WORKS, "%s", first);
+            return;
+        }
+        if (!first[0]) {
+            snprintf(first, sizeof first, "%s", outcome->detail);
+            state = outcome->state;
+        }
+    }
+    probe_result(outcome, state, "%s", first);
+}
+
+static bool attempt_group(struct outcome *outcome, const struct probe_device *device, size_t items) {
+    cl_uint *out = malloc(2 * items * sizeof *out);
+    if (!out) return false;
+    const struct launch launch = {.source = tool_source_probe_limits,
+                                  .options = baseline,
+                                  .kernel = "group_size",
+                                  .global = items,
+                                  .local = items,
+                                  .out = out,
+                                  .out_bytes = 2 * items * sizeof *out};
+    bool good = probe_launch(outcome, device, &launch);
+    for (size_t i = 0; i < items && good; i++)
+        if (out[i] != (cl_uint)i * 2654435761u + 1u ||
+            out[items + i] != (cl_uint)((i + 1) % items) * 2654435761u + 1u) {
+            probe_result(outcome, PROBE_WRONG, "a barrier among %zu work-items does not hold", items);
+            good = false;
+        }
+    free(out);
+    return good;
+}
+
+void probe_group_size(struct outcome *outcome, const struct probe_device *device) {
+    size_t claimed = (size_t)probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    probe_claim(outcome, claimed);
+    if (claimed == 0) claimed = 1024;
+    largest_working(outcome, device, claimed, 1, attempt_group);
+}
+
+static bool local_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t bytes) {
+    enum { MOST = 64 };
+    cl_uint wrong[MOST] = {0};
+    cl_ulong most = probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    const size_t items = most && most < MOST ? (size_t)most : MOST;
+    const cl_uint words = (cl_uint)(bytes / 4);
+    cl_int code;
+    cl_mem out = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof wrong, NULL, &code);
+    if (!out) {
+        probe_failed(outcome, "clCreateBuffer", code);
+        return false;
+    }
+    const size_t sizes[] = {sizeof out, sizeof words, bytes};
+    const void *const values[] = {&out, &words, NULL};
+    bool good = set_args(outcome, kernel, 3, sizes, values) && run_kernel(outcome, device, kernel, items, &items);
+    code = good ? clEnqueueReadBuffer(device->queue, out, CL_TRUE, 0, items * 4, wrong, 0, NULL, NULL) : CL_SUCCESS;
+    if (code != CL_SUCCESS) probe_failed(outcome, "clEnqueueReadBuffer", code);
+    clReleaseMemObject(out);
+    for (size_t i = 0; i < items && good; i++)
+        if (wrong[i]) {
+            probe_result(outcome, PROBE_WRONG, "%u words of %u are not what was written", (unsigned)wrong[i],
+                         (unsigned)words);
+            return false;
+        }
+    return good && code == CL_SUCCESS;
+}
+
+static bool attempt_local(struct outcome *outcome, const struct probe_device *device, size_t bytes) {
+    cl_int code;
+    bytes &= ~(size_t)3;
+    cl_program program = probe_build(outcome, device, tool_source_probe_limits, baseline);
+    if (!program) return false;
+    cl_kernel kernel = clCreateKernel(program, "local_memory", &code);
+    if (!kernel) probe_failed(outcome, "clCreateKernel", code);
+    bool good = kernel && local_kernel(outcome, device, kernel, bytes);
+    if (kernel) clReleaseKernel(kernel);
+    clReleaseProgram(program);
+    return good;
+}
+
+void probe_local_memory(struct outcome *outcome, const struct probe_device *device) {
+    size_t claimed = (size_t)probe_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    probe_claim(outcome, claimed);
+    largest_working(outcome, device, claimed, 256, attempt_local);
+}

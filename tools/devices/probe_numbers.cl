@@ -1,0 +1,74 @@
+/*
+ * What a device computes, on numbers that the caller gives, so that nothing is worked out at compile time. One
+ * work-item each, except `basic`.
+ *   buffer 0: the results   buffer 1: the numbers
+ */
+
+/* NDRange: any; out[i] = 3 in[i] + i / 2, through integers and floats. */
+kernel void basic(global int *out, global const int *in) {
+    size_t i = get_global_id(0);
+    out[i] = in[i] * 3 + (int)((float)i * 0.5f);
+}
+
+/* in: the smallest normal, 1/2, the smallest denormal, 2^24. */
+kernel void denormals(global float *out, global const float *in) {
+    out[0] = in[0] * in[1];
+    out[1] = in[2] + in[2];
+    out[2] = in[2] * in[3];
+}
+
+/* in: 1e30, infinity, 3, 0. */
+kernel void infinities(global float *out, global const float *in) {
+    float huge = in[0] * in[0];
+    out[0] = huge;
+    out[1] = huge - huge;
+    out[2] = INFINITY;
+    out[3] = fmax(-INFINITY, in[2]);
+    out[4] = exp(-in[1]);
+    out[5] = isinf(in[1]) ? 1.0f : 0.0f;
+    out[6] = in[2] / in[1];
+    out[7] = isnan(in[1] * in[3]) ? 1.0f : 0.0f;
+    out[8] = in[2] > -INFINITY ? 1.0f : 0.0f;
+}
+
+/* fp16 as storage: six of them to fp32 in out[0..5] and back in the following bytes, then infinity once more, as a
+ * constant: one compiler was seen to fold that wrongly. */
+kernel void half_storage(global float *out, global const half *in) {
+    global half *back = (global half *)(out + 6);
+    for (int i = 0; i < 6; i++) {
+        out[i] = vload_half(i, in);
+        vstore_half_rte(out[i], i, back);
+    }
+    vstore_half(INFINITY, 6, back);
+}
+
+/* in: two of 64 bits. */
+kernel void wide_integers(global ulong *out, global const ulong *in) {
+    out[0] = in[0] * in[1];
+    out[1] = in[0] + in[1];
+    out[2] = in[0] >> 33;
+    out[3] = mul_hi(in[0], in[1]);
+    out[4] = in[0] / in[1];
+    out[5] = sizeof(size_t);
+}
+
+/* in: a, b, c with a * b + c = 0 unless the product is kept exact. */
+kernel void exact_fma(global float *out, global const float *in) {
+    out[0] = fma(in[0], in[1], in[2]);
+#ifdef FP_FAST_FMAF
+    out[1] = 1.0f;
+#else
+    out[1] = 0.0f;
+#endif
+}
+
+/* A chain of dependent operations, to be timed. in: 0.999, 0.001. */
+#define CHAIN(name, OPERATION) \
+    kernel void name(global float *out, global const float *in, const int steps) { \
+        float4 x = (float4)(0.1f, 0.2f, 0.3f, 0.4f); \
+        const float4 a = (float4)(in[0]), b = (float4)(in[1]); \
+        for (int i = 0; i < steps; i++) x = OPERATION(x, a, b); \
+        vstore4(x, 0, out); \
+    }
+CHAIN(chain_fma, fma)
+CHAIN(chain_mad, mad)

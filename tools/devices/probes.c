@@ -1,0 +1,130 @@
+/* The table of probes, and the child that runs them for one device. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "devices/child.h"
+#include "devices/probe.h"
+#include "devices/property.h"
+
+const char *const probe_state_names[] = {"works", "absent", "wrong", "failed", "crashed", "hung", "skipped"};
+
+/* In the order in which they run: what everything rests on first, what may bring a machine to its knees last. */
+const struct probe probes[] = {
+    {"kernels", "a kernel compiles, runs, is right", PROBE_YES_NO, true, probe_basic},
+    {"wide_integers", "64-bit integers and offsets", PROBE_YES_NO, false, probe_wide_integers},
+    {"loops", "loops run to their end", PROBE_YES_NO, false, probe_loops},
+    {"infinities", "infinities and NaN kept", PROBE_YES_NO, false, probe_infinities},
+    {"denormals", "denormals kept", PROBE_YES_NO, false, probe_denormals},
+    {"fast_fma", "fma() fast", PROBE_YES_NO, false, probe_fma},
+    {"half_storage", "fp16 as storage", PROBE_YES_NO, false, probe_half_storage},
+    {"half", "fp16 arithmetic", PROBE_YES_NO, false, probe_half},
+    {"double", "fp64 arithmetic", PROBE_YES_NO, false, probe_double},
+    {"integer_dot", "integer dot product", PROBE_YES_NO, false, probe_dot},
+    {"subgroups", "subgroups", PROBE_YES_NO, false, probe_subgroups},
+    {"shuffle", "subgroup shuffle", PROBE_YES_NO, false, probe_shuffle},
+    {"group_size", "largest work-group", PROBE_COUNT, false, probe_group_size},
+    {"local_bytes", "local memory", PROBE_BYTES, false, probe_local_memory},
+    {"allocation", "largest allocation written", PROBE_BYTES, false, probe_allocation},
+};
+const size_t num_probes = sizeof probes / sizeof probes[0];
+
+const struct probe *probe_find(const char *name) {
+    if (strncasecmp(name, "QKV_PROBE_", 10) == 0) name += 10;
+    for (size_t i = 0; i < num_probes; i++)
+        if (strcasecmp(name, probes[i].key) == 0) return &probes[i];
+    return NULL;
+}
+
+static char *device_extensions(cl_device_id device) {
+    size_t size = 0;
+    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &size) != CL_SUCCESS) size = 0;
+    char *text = calloc(size + 1, 1);
+    if (text && size && clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, size, text, NULL) != CL_SUCCESS) text[0] = '\0';
+    return text;
+}
+
+/* False, with the outcome filled, where the device cannot even be opened. */
+static bool open_device(struct probe_device *device, struct outcome *outcome, const qkv_device_info *info) {
+    const cl_context_properties wanted[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)info->platform_id, 0};
+    cl_int code;
+    device->id = info->device_id;
+    device->platform = info->platform_id;
+    device->kind = info->kind;
+    device->extensions = device_extensions(info->device_id);
+    if (!device->extensions) {
+        probe_result(outcome, PROBE_FAILED, "out of memory");
+        return false;
+    }
+    device->context = clCreateContext(wanted, 1, &device->id, NULL, NULL, &code);
+    if (!device->context) {
+        probe_failed(outcome, "clCreateContext", code);
+        return false;
+    }
+    device->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
+    if (!device->queue) probe_failed(outcome, "clCreateCommandQueue", code);
+    return device->queue != NULL;
+}
+
+static void close_device(struct probe_device *device) {
+    if (device->queue) clReleaseCommandQueue(device->queue);
+    if (device->context) clReleaseContext(device->context);
+    free(device->extensions);
+}
+
+static json_t *outcome_value(const struct probe *probe, const struct outcome *outcome) {
+    json_t *object = json_object();
+    json_t *claimed = json_null();
+    if (outcome->claim_known)
+        claimed =
+            probe->unit == PROBE_YES_NO ? json_boolean(outcome->claimed) : json_integer((json_int_t)outcome->claimed);
+    json_object_set_new(object, "claimed", claimed);
+    json_object_set_new(object, "state", json_string(probe_state_names[outcome->state]));
+    json_object_set_new(object, "value", outcome->has_value ? json_integer((json_int_t)outcome->value) : json_null());
+    json_object_set_new(object, "capped", json_boolean(outcome->capped));
+    json_object_set_new(object, "detail", text_value(outcome->detail));
+    return object;
+}
+
+static void tell(const char *what, const char *key, json_t *outcome) {
+    json_t *line = json_object();
+    json_object_set_new(line, what, json_string(key));
+    if (outcome) json_object_set_new(line, "outcome", outcome);
+    child_tell(line);
+}
+
+/* Each probe is announced before it runs, so that a crash has a name. */
+static void run_probes(const struct probe_device *device, size_t from) {
+    for (size_t i = from; i < num_probes; i++) {
+        struct outcome outcome = {.state = PROBE_WORKS};
+        tell("begin", probes[i].key, NULL);
+        probes[i].run(&outcome, device);
+        tell("end", probes[i].key, outcome_value(&probes[i], &outcome));
+    }
+}
+
+static const qkv_device_info *find_device(const qkv_device_list *list, const char *selector) {
+    for (size_t i = 0; i < qkv_device_list_num_devices(list); i++)
+        if (strcmp(qkv_device_list_device(list, i)->selector, selector) == 0) return qkv_device_list_device(list, i);
+    return NULL;
+}
+
+int child_probe(const char *selector, size_t from, bool measure_memory) {
+    bool no_subgroups = false;
+    struct probe_device device = {.measure_memory = measure_memory, .no_subgroups = &no_subgroups};
+    struct outcome outcome = {.state = PROBE_WORKS};
+    qkv_device_list *list;
+    if (from >= num_probes) return 2;
+    tell("begin", probes[from].key, NULL);
+    if (qkv_device_list_create(&list) != QKV_OK) return 1;
+    const qkv_device_info *info = find_device(list, selector);
+    if (!info) probe_result(&outcome, PROBE_FAILED, "the device is no longer there");
+    if (info && open_device(&device, &outcome, info))
+        run_probes(&device, from);
+    else
+        tell("end", probes[from].key, outcome_value(&probes[from], &outcome));
+    close_device(&device);
+    qkv_device_list_destroy(list);
+    return 0;
+}
