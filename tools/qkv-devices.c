@@ -6,6 +6,7 @@
 
 #include "devices/child.h"
 #include "devices/machine.h"
+#include "devices/measure.h"
 #include "devices/probe.h"
 #include "devices/property.h"
 #include "devices/show.h"
@@ -26,7 +27,8 @@ static struct screen open_screen(void) {
 /* What only the trial knows need not be tried where nobody asks for it. */
 static bool wants_trial(const struct options *options) {
     static const char *const judged[] = {"verdict", "reason", "advice"};
-    if (options->no_probe || (options->view == VIEW_TREE && !options->json)) return false;
+    if (options->no_probe || options->best || (options->view == VIEW_TREE && !options->json)) return false;
+    if ((options->measure || options->self_test) && !options->json) return false;
     if (!options->property) return true;
     const struct property *property = property_find(options->property);
     for (size_t i = 0; property && i < sizeof judged / sizeof judged[0]; i++)
@@ -34,17 +36,22 @@ static bool wants_trial(const struct options *options) {
     return !property;
 }
 
-static void try_devices(json_t *machine, const struct options *options, const char *only) {
+/* Whatever takes its time, on each device that can be used. */
+static void work_on_devices(json_t *machine, const struct options *options, const char *only) {
+    bool trial = wants_trial(options);
     size_t index, number = 0, count = 0;
     json_t *device, *devices = json_object_get(machine, "devices");
     for (int round = 0; round < 2; round++) {
         json_array_foreach(devices, index, device) {
             if (only && strcmp(only, text_at(device, "selector")) != 0) continue;
             if (!json_is_true(json_object_get(device, "usable"))) continue;
-            if (round == 0)
+            if (round == 0) {
                 count++;
-            else
-                try_device(device, options, ++number, count);
+                continue;
+            }
+            if (trial) try_device(device, options, ++number, count);
+            if (options->measure) measure_in_child(device, options->seconds);
+            if (options->self_test) self_test_in_child(device, options->seconds);
         }
     }
 }
@@ -93,13 +100,42 @@ static void show_every(const struct screen *screen, const json_t *machine) {
     show_problems(screen, machine);
 }
 
+/* What was measured or tested, and what auto makes of it now. */
+static void show_work(const struct screen *screen, const json_t *machine, const struct options *options) {
+    size_t index, shown = 0;
+    const json_t *device;
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        if (json_object_get(device, "measurement")) {
+            if (shown++) fputc('\n', screen->out);
+            show_measurement(screen, device);
+        }
+        if (json_object_get(device, "self_test")) {
+            if (shown++) fputc('\n', screen->out);
+            show_self_test(screen, device);
+        }
+    }
+    if (!options->measure) return;
+    json_t *after = machine_read(options);
+    const json_t *chosen = machine_device(after, text_at(after, "auto"));
+    if (chosen) {
+        const char *reason = text_at(chosen, "reason"), *prefix = "taken by auto: ";
+        if (strncmp(reason, prefix, strlen(prefix)) == 0) reason += strlen(prefix);
+        fprintf(screen->out, "\nauto takes %s, %s: %s.\nThe rule: ", text_at(chosen, "selector"),
+                text_at(chosen, "name"), reason);
+        print_words(screen, 10, text_at(after, "rule"));
+    }
+    json_decref(after);
+}
+
 /* 0, or -1 where it could not be written. */
 static int show(const struct screen *screen, json_t *machine, const struct options *options, const char *only) {
     if (options->json) {
         drop_others(machine, only);
         return show_json(options->json, machine);
     }
-    if (options->property)
+    if (options->measure || options->self_test)
+        show_work(screen, machine, options);
+    else if (options->property)
         (void)show_property(screen, machine, options->property, only);
     else if (options->view == VIEW_TREE)
         show_tree(screen, machine);
@@ -121,7 +157,17 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
 /* Where a machine is asked for whole, or has nothing to show, it is looked over. */
 static bool wants_diagnosis(const struct options *options, const json_t *machine) {
     if (json_array_size(json_object_get(machine, "devices")) == 0) return true;
+    if (options->measure || options->self_test) return options->json != NULL;
     return options->json || (!options->property && (options->view == VIEW_TABLE || options->view == VIEW_FULL));
+}
+
+static bool self_tests_passed(const json_t *machine) {
+    size_t index;
+    const json_t *device;
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        if (json_object_get(device, "self_test") && !self_test_passed(device)) return false;
+    }
+    return true;
 }
 
 static int run(const struct screen *screen, json_t *machine, const struct options *options) {
@@ -132,7 +178,7 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         if (!only && machine_device(machine, options->selector)) only = options->selector;
         if (!only) fprintf(stderr, "qkv-devices: %s\n", text_at(machine, "selection_error"));
     }
-    if (wants_trial(options) && (only || !options->selector)) try_devices(machine, options, only);
+    if (only || !options->selector) work_on_devices(machine, options, only);
     judge_devices(machine);
     if (wants_diagnosis(options, machine)) {
         find_driver_problems(machine, options->seconds);
@@ -145,7 +191,10 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         return EXIT_NONE;
     }
     if (nothing && !options->json && options->view != VIEW_TABLE) show_problems(&errors, machine);
-    if (show(screen, machine, options, only) != 0) return EXIT_NONE;
+    if (options->best)
+        return measure_best_print(stdout, stderr, json_object_get(machine, "best"), options->best) ? EXIT_NONE
+                                                                                                   : EXIT_USABLE;
+    if (show(screen, machine, options, only) != 0 || !self_tests_passed(machine)) return EXIT_NONE;
     if (only)
         return strcmp(text_at(machine_device(machine, only), "verdict"), "refused") == 0 ? EXIT_NONE : EXIT_USABLE;
     return best_usable(machine) ? EXIT_USABLE : EXIT_NONE;

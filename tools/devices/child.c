@@ -225,5 +225,7 @@ int child_main(int argc, char **argv) {
     if (argc >= 3 && strcmp(argv[0], "probe") == 0)
         return child_probe(argv[1], strtoul(argv[2], NULL, 10), argc >= 4 && strcmp(argv[3], "memory") == 0);
     if (argc >= 2 && strcmp(argv[0], "driver") == 0) return child_driver(argv[1]);
+    if (argc >= 2 && strcmp(argv[0], "measure") == 0) return child_measure(argv[1]);
+    if (argc >= 2 && strcmp(argv[0], "self-test") == 0) return child_self_test(argv[1]);
     return 2;
 }

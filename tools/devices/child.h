@@ -40,6 +40,8 @@ void child_tell(json_t *line); /* takes the reference */
 
 int child_list(const char *selector);                                    /* listing.c */
 int child_probe(const char *selector, size_t from, bool measure_memory); /* probes.c */
+int child_measure(const char *selector);                                 /* work.c */
+int child_self_test(const char *selector);                               /* work.c */
 int child_driver(const char *library);                                   /* driver.c */
 
 #endif

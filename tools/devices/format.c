@@ -106,6 +106,8 @@ void property_format(char text[VALUE_TEXT_MAX], const struct property *property,
     } else if (json_is_array(value)) {
         format_array(text, value, property->type == VALUE_WORDS ? " " : ", ");
         if (json_array_size(value) == 0) snprintf(text, VALUE_TEXT_MAX, "none");
+    } else if (json_is_real(value)) {
+        snprintf(text, VALUE_TEXT_MAX, "%.4g", json_real_value(value));
     } else {
         format_number(text, property, json_integer_value(value));
     }
@@ -122,6 +124,8 @@ void property_format_raw(char text[VALUE_TEXT_MAX], const struct property *prope
         snprintf(text, VALUE_TEXT_MAX, "%s", json_is_true(value) ? "true" : "false");
     else if (json_is_array(value))
         format_array(text, value, property->type == VALUE_WORDS || property->type == VALUE_SIZES ? " " : ";");
+    else if (json_is_real(value))
+        snprintf(text, VALUE_TEXT_MAX, "%.6g", json_real_value(value));
     else if (property->type == VALUE_HEX)
         format_number(text, property, json_integer_value(value));
     else

@@ -121,7 +121,11 @@ static void blame_library(json_t *machine, const struct icd *icd, const char *er
         snprintf(fix, sizeof fix, "install the package that brings %s%s", missing,
                  ends_with(error, "cannot open shared object file: No such file or directory") ? ""
                                                                                                : ", or reinstall it");
-    add_problem(machine, fix, "%s names the driver %s, which cannot be loaded: %s", icd->file, icd->library, error);
+    /* The driver's own name need not be said twice. */
+    size_t length = strlen(icd->library);
+    if (strncmp(error, icd->library, length) == 0 && error[length] == ':') error += length + 1;
+    add_problem(machine, fix, "%s names the driver %s, which cannot be loaded: %s", icd->file, icd->library,
+                error + strspn(error, " "));
 }
 
 static void check_icd(json_t *machine, const struct icd *icd, double seconds) {

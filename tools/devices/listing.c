@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "devices/child.h"
+#include "devices/measure.h"
 #include "devices/property.h"
 
 #define MAX_PLATFORMS 64
@@ -16,6 +17,14 @@ static json_t *platform_value(const qkv_platform_info *info, size_t index, cl_pl
     return object;
 }
 
+static json_t *known_text(const char *text) {
+    return text && text[0] ? text_value(text) : json_null();
+}
+
+static json_t *known_number(double number) {
+    return number > 0 ? json_real(number) : json_null();
+}
+
 static json_t *device_value(const qkv_device_info *info) {
     json_t *object = json_object();
     json_object_set_new(object, "selector", text_value(info->selector));
@@ -23,7 +32,14 @@ static json_t *device_value(const qkv_device_info *info) {
     json_object_set_new(object, "platform", text_value(info->platform_name));
     json_object_set_new(object, "usable", json_boolean(info->usable));
     json_object_set_new(object, "auto", json_boolean(info->is_auto));
+    json_object_set_new(object, "verdict", text_value(info->verdict));
     json_object_set_new(object, "reason", text_value(info->reason));
+    json_object_set_new(object, "advice", text_value(info->advice));
+    json_object_set_new(object, "pci_address", known_text(info->pci_address));
+    json_object_set_new(object, "uuid", known_text(info->uuid));
+    json_object_set_new(object, "projection_gflops", known_number(info->projection_gflops));
+    json_object_set_new(object, "prefill_gflops", known_number(info->prefill_gflops));
+    json_object_set_new(object, "decode_gbps", known_number(info->decode_gbps));
     query_properties(object, info->device_id);
     return object;
 }
@@ -59,6 +75,8 @@ int child_list(const char *selector) {
     }
     json_object_set_new(root, "platforms", platforms);
     json_object_set_new(root, "devices", devices);
+    json_object_set_new(root, "best", measure_best_json(list));
+    json_object_set_new(root, "rule", text_value(qkv_device_rule()));
     add_selected(root, list, selector);
     qkv_device_list_destroy(list);
     child_tell(root);

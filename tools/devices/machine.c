@@ -139,6 +139,7 @@ static json_t *empty_machine(void) {
     json_object_set_new(machine, "platforms", json_array());
     json_object_set_new(machine, "devices", json_array());
     json_object_set_new(machine, "auto", json_null());
+    json_object_set_new(machine, "rule", json_string(qkv_device_rule()));
     json_object_set_new(machine, "problems", json_array());
     return machine;
 }
@@ -161,8 +162,8 @@ json_t *machine_read(const struct options *options) {
         add_problem(machine, "free some memory", "The devices cannot be listed: %s",
                     json_string_value(json_object_get(listing, "error")));
     json_object_update_existing(machine, listing);
-    const char *const more[] = {"selected", "selection_error"};
-    for (size_t i = 0; i < 2; i++)
+    const char *const more[] = {"selected", "selection_error", "best"};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
         if (json_object_get(listing, more[i])) json_object_set(machine, more[i], json_object_get(listing, more[i]));
     json_decref(listing);
     return machine;

@@ -12,8 +12,6 @@
 
 enum { SCHEMA_VERSION = 2 };
 
-enum best_for { BEST_NONE, BEST_PREFILL, BEST_DECODE, BEST_PROJECTION };
-
 struct options {
     const char *selector; /* NULL: all devices */
     const char *json;     /* NULL: not asked for; "-": standard output */
@@ -21,7 +19,7 @@ struct options {
     enum view { VIEW_TABLE, VIEW_TREE, VIEW_SUMMARY, VIEW_FULL, VIEW_RAW } view;
     bool no_probe;
     bool measure, measure_memory, self_test;
-    enum best_for best;
+    const char *best; /* "prefill", "decode" or "projection" */
     double seconds;   /* a device may take */
     const char *root; /* before /dev and /sys, for tests */
 };
@@ -47,7 +45,12 @@ enum agreement { AGREES, MORE, LESS, UNKNOWN };
 /* What was found beside what was claimed. */
 enum agreement probe_agreement(const json_t *outcome);
 
-/* verdict.c. Sets every device's "verdict", "reason" and "advice". */
+/* work.c. Add "measurement" and "self_test" to the device. */
+void measure_in_child(json_t *device, double seconds);
+void self_test_in_child(json_t *device, double seconds);
+bool self_test_passed(const json_t *device);
+
+/* verdict.c. The library's verdict, but "refused" where a device did not stand the trial. */
 void judge_devices(json_t *machine);
 /* The device that is best to name where "auto" takes one that does not work; NULL where there is none. */
 const char *best_usable(const json_t *machine);
@@ -81,6 +84,8 @@ void show_summary(const struct screen *screen, const json_t *machine, const char
 void show_raw(const struct screen *screen, const json_t *machine, const char *only);
 /* False where there is no such property. */
 bool show_property(const struct screen *screen, const json_t *machine, const char *name, const char *only);
+void show_measurement(const struct screen *screen, const json_t *device);
+void show_self_test(const struct screen *screen, const json_t *device);
 void show_problems(const struct screen *screen, const json_t *machine);
 /* Prints words, breaking lines at the screen's width; `column` is where the text begins, and its further lines do. */
 void print_words(const struct screen *screen, size_t column, const char *text);

@@ -24,6 +24,14 @@ static const char usage[] =
     "                         NAME is a key of --json or a name of --raw; \"help\" lists them\n"
     "  -j, --json [FILE|-]    everything as JSON, into FILE or to standard output\n"
     "\n"
+    "      --best WORK        the selector of the best device for prefill, decode or projection, alone on a line:\n"
+    "                         QKV_DEVICE=$(qkv-devices --best decode)\n"
+    "\n"
+    "What to do with a device (with each of them, or the one -d names):\n"
+    "      --measure          how fast it is, and how fast the library is on it; kept for auto where QKV_CACHE_DIR\n"
+    "                         names a folder\n"
+    "      --self-test        every solver of the library against known answers\n"
+    "\n"
     "What to try:\n"
     "      --no-probe         nothing: only what the drivers claim\n"
     "      --measure-memory   allocations up to what the driver claims, not just a quarter of the free memory\n"
@@ -80,11 +88,10 @@ static int parse_timeout(struct options *options, const char *text) {
 }
 
 static int parse_best(struct options *options, const char *text) {
-    static const char *const works[] = {
-        [BEST_PREFILL] = "prefill", [BEST_DECODE] = "decode", [BEST_PROJECTION] = "projection"};
-    for (size_t i = BEST_PREFILL; i <= BEST_PROJECTION; i++)
-        if (strcmp(text, works[i]) == 0) options->best = (enum best_for)i;
-    return options->best == BEST_NONE ? wrong("--best", text, "it is prefill, decode or projection") : -1;
+    static const char *const works[] = {"prefill", "decode", "projection"};
+    for (size_t i = 0; i < sizeof works / sizeof works[0]; i++)
+        if (strcmp(text, works[i]) == 0) options->best = works[i];
+    return options->best ? -1 : wrong("--best", text, "it is prefill, decode or projection");
 }
 
 /* "--json FILE" as well as "--json=FILE": the next word, unless it is an option. */

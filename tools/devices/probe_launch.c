@@ -80,16 +80,17 @@ static void complaint(char *text, size_t size, const char *log) {
     snprintf(text, size, "%.*s", (int)strcspn(line, "\n"), line);
 }
 
-/* 1 where the driver does not say. */
-static size_t num_kernels(cl_program program) {
-    size_t count = 0;
-    if (clGetProgramInfo(program, CL_PROGRAM_NUM_KERNELS, sizeof count, &count, NULL) != CL_SUCCESS) count = 1;
-    return count;
+/* Why there is no kernel, by the compiler's word. */
+static void build_failed(struct outcome *outcome, const struct probe_device *device, cl_program program) {
+    char log[4096] = "", text[160] = "";
+    /* A log longer than this is refused whole by some drivers: then there is none. */
+    (void)clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    complaint(text, sizeof text, log);
+    probe_result(outcome, PROBE_ABSENT, "does not compile%s%s", text[0] ? ": " : "", text);
 }
 
 cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
                        const char *options) {
-    char log[4096] = "", text[160] = "";
     cl_int code;
     cl_program program = clCreateProgramWithSource(device->context, 1, &source, NULL, &code);
     if (!program) {
@@ -97,17 +98,12 @@ cl_program probe_build(struct outcome *outcome, const struct probe_device *devic
         return NULL;
     }
     code = clBuildProgram(program, 1, &device->id, options, NULL, NULL);
-    /* One driver reports a success and leaves the error in the log, and the program without its kernel. */
-    if (code == CL_SUCCESS && num_kernels(program) == 0) code = CL_BUILD_PROGRAM_FAILURE;
     if (code == CL_SUCCESS) return program;
-    /* A log longer than this is refused whole by some drivers: then there is none. */
-    (void)clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
-    complaint(text, sizeof text, log);
-    clReleaseProgram(program);
     if (code == CL_BUILD_PROGRAM_FAILURE)
-        probe_result(outcome, PROBE_ABSENT, "does not compile%s%s", text[0] ? ": " : "", text);
+        build_failed(outcome, device, program);
     else
         probe_failed(outcome, "clBuildProgram", code);
+    clReleaseProgram(program);
     return NULL;
 }
 
@@ -180,7 +176,11 @@ bool probe_launch(struct outcome *outcome, const struct probe_device *device, co
     if (!pieces.program) return false;
     const char *failed = prepare(&pieces, device, launch, &code);
     if (!failed) failed = run(&pieces, device, launch, &code);
+    /* Oclgrind reports a success, leaves the error in the log and the program without its kernel. */
+    if (failed && code == CL_INVALID_KERNEL_NAME)
+        build_failed(outcome, device, pieces.program);
+    else if (failed)
+        probe_failed(outcome, failed, code);
     release(&pieces);
-    if (failed) probe_failed(outcome, failed, code);
     return !failed;
 }

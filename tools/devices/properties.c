@@ -100,6 +100,12 @@ const struct property properties[] = {
     OWN(usable, USABLE, "usable", NULL, SECTION_CHOICE, VALUE_FLAG),
     OWN(auto, AUTO, "taken by auto", NULL, SECTION_CHOICE, VALUE_FLAG),
 
+    OWN(pci_address, PCI_ADDRESS, "hardware's PCI address", NULL, SECTION_CHOICE, VALUE_TEXT),
+    OWN(uuid, UUID, "hardware's UUID", NULL, SECTION_CHOICE, VALUE_TEXT),
+    OWN(projection_gflops, PROJECTION_GFLOPS, "measured, projection GFLOP/s", NULL, SECTION_CHOICE, VALUE_REAL),
+    OWN(prefill_gflops, PREFILL_GFLOPS, "measured, prefill GFLOP/s", NULL, SECTION_CHOICE, VALUE_REAL),
+    OWN(decode_gbps, DECODE_GBPS, "measured, decode GB/s", NULL, SECTION_CHOICE, VALUE_REAL),
+
     ASK(vendor, DEVICE_VENDOR, "vendor", SECTION_NAMES, VALUE_TEXT),
     ASK(vendor_id, DEVICE_VENDOR_ID, "vendor's number", SECTION_NAMES, VALUE_HEX),
     OWN(platform, PLATFORM, "platform", NULL, SECTION_NAMES, VALUE_TEXT),
@@ -110,11 +116,11 @@ const struct property properties[] = {
     ASK(driver_version, DRIVER_VERSION, "driver", SECTION_NAMES, VALUE_TEXT),
     ASK(profile, DEVICE_PROFILE, "profile", SECTION_NAMES, VALUE_TEXT),
     NEWER(conformance, LATEST_CONFORMANCE_VERSION_PASSED, "conformance tests passed", SECTION_NAMES, VALUE_TEXT, "3.0"),
-    NEWER(uuid, UUID, "device UUID", SECTION_NAMES, VALUE_UUID, "cl_khr_device_uuid"),
+    NEWER(device_uuid, UUID, "device UUID", SECTION_NAMES, VALUE_UUID, "cl_khr_device_uuid"),
     NEWER(driver_uuid, DRIVER_UUID, "driver UUID", SECTION_NAMES, VALUE_UUID, "cl_khr_device_uuid"),
     NEWER(luid_valid, LUID_VALID, "has a LUID", SECTION_NAMES, VALUE_FLAG, "cl_khr_device_uuid"),
     NEWER(luid, LUID, "LUID", SECTION_NAMES, VALUE_LUID, "cl_khr_device_uuid"),
-    NEWER(pci_address, PCI_BUS_INFO, "PCI address", SECTION_NAMES, VALUE_PCI, "cl_khr_pci_bus_info"),
+    NEWER(pci_bus_info, PCI_BUS_INFO, "PCI address", SECTION_NAMES, VALUE_PCI, "cl_khr_pci_bus_info"),
 
     ASK(available, DEVICE_AVAILABLE, "available", SECTION_PROCESSOR, VALUE_FLAG),
     ASK(compiler_available, DEVICE_COMPILER_AVAILABLE, "has a compiler", SECTION_PROCESSOR, VALUE_FLAG),

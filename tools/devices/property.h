@@ -36,6 +36,7 @@ enum value_type {
     VALUE_NANOSECONDS,
     VALUE_KIBIBYTES,
     VALUE_HEX,
+    VALUE_REAL,
     VALUE_FLAG,
     VALUE_ONE_OF, /* a number with a name */
     VALUE_SET,    /* bits with names */

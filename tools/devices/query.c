@@ -176,6 +176,8 @@ static json_t *value_of(const struct property *property, struct answer *answer) 
         /* A 4-byte type, 17 unused bytes, then bus, device and function of a byte each. */
         if (answer->size < 24) return json_null();
         return pci_address(0, answer->bytes[21], answer->bytes[22], answer->bytes[23]);
+    case VALUE_REAL: /* no query answers one */
+        break;
     }
     return json_null();
 }

@@ -100,9 +100,13 @@ void show_summary(const struct screen *screen, const json_t *machine, const char
     const json_t *device;
     json_array_foreach(json_object_get(machine, "devices"), index, device) {
         if (!wanted(device, only)) continue;
+        const char *verdict = text_at(device, "verdict"), *reason = text_at(device, "reason");
+        /* "usable; auto prefers ..." need not be said twice. */
+        if (strncmp(reason, verdict, strlen(verdict)) == 0)
+            reason += strlen(verdict) + strspn(reason + strlen(verdict), ";: ");
         fprintf(screen->out, "%s  %s (%s, %s)  %s%s%s: %s\n", text_at(device, "selector"), text_at(device, "name"),
-                text_at(device, "kind"), text_at(device, "platform"), paint(screen, verdict_colour(device)),
-                text_at(device, "verdict"), paint(screen, PLAIN), text_at(device, "reason"));
+                text_at(device, "kind"), text_at(device, "platform"), paint(screen, verdict_colour(device)), verdict,
+                paint(screen, PLAIN), reason);
     }
 }
 

@@ -138,7 +138,8 @@ static void print_device_below(const struct screen *screen, const json_t *device
         fprintf(screen->out, "%*sWhat would help: ", indent, "");
         print_words(screen, (size_t)indent + 17, text_at(device, "advice"));
     }
-    print_trial(screen, device, (size_t)indent);
+    /* Where nothing works, that was the line above. */
+    if (strcmp(text_at(device, "verdict"), "refused") != 0) print_trial(screen, device, (size_t)indent);
 }
 
 void show_problems(const struct screen *screen, const json_t *machine) {
@@ -192,9 +193,14 @@ void show_table(const struct screen *screen, const json_t *machine, const struct
     }
     show_problems(screen, machine);
     if (!best_usable(machine)) {
-        fputs("\nNo usable OpenCL device was found.\n", screen->out);
+        if (json_array_size(json_object_get(machine, "platforms")) > 0)
+            fputs("\nNo usable OpenCL device was found.\n", screen->out);
         print_packages(screen->out);
     } else if (!options->selector) {
-        fputs("\nqkv-devices -d SELECTOR shows a device in full.\n", screen->out);
+        if (json_array_size(devices) > 1) {
+            fputs("\nHow auto chooses: ", screen->out);
+            print_words(screen, 18, text_at(machine, "rule"));
+        }
+        fputs("\nqkv-devices -d SELECTOR shows a device in full; --measure, how fast each is.\n", screen->out);
     }
 }

@@ -61,6 +61,13 @@ static bool essential_failed(const struct trial *trial) {
     return false;
 }
 
+static json_t *agreement_value(enum agreement agreement) {
+    return agreement == AGREES ? json_string("as claimed")
+           : agreement == MORE ? json_string("more")
+           : agreement == LESS ? json_string("less")
+                               : json_null();
+}
+
 void try_device(json_t *device, const struct options *options, size_t number, size_t count) {
     char label[96], from[24];
     const char *selector = json_string_value(json_object_get(device, "selector"));
@@ -82,6 +89,10 @@ void try_device(json_t *device, const struct options *options, size_t number, si
     while (trial.next < num_probes)
         put(&trial, PROBE_SKIPPED, crashes ? "after that crash" : "");
     tool_progress_clear(&trial.progress);
+    for (size_t i = 0; i < num_probes; i++) {
+        json_t *outcome = json_object_get(trial.outcomes, probes[i].key);
+        json_object_set_new(outcome, "agreement", agreement_value(probe_agreement(outcome)));
+    }
     json_object_set_new(device, "probes", trial.outcomes);
 }
 

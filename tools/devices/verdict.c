@@ -10,22 +10,6 @@ static const char *text_of(const json_t *object, const char *key) {
     return text ? text : "";
 }
 
-static bool says_no(const json_t *device, const char *key) {
-    return json_is_false(json_object_get(device, key));
-}
-
-/* Where the library refuses. */
-static const char *advice_for(const json_t *device) {
-    unsigned major = 0, minor = 0;
-    if (says_no(device, "available"))
-        return "see the driver's own tools and the system's log: the device may be held by another program, or lost";
-    if (says_no(device, "compiler_available")) return "install the driver's compiler; it is often a package of its own";
-    if (sscanf(text_of(device, "device_version"), "OpenCL %u.%u", &major, &minor) == 2 &&
-        (major < 1 || (major == 1 && minor < 2)))
-        return "a newer driver; for AMD GPUs rusticl or ROCm in place of Clover";
-    return "another device: this one cannot be made to work";
-}
-
 /* The first essential probe that did not succeed; NULL where all did or none ran. */
 static const struct probe *failed_essential(const json_t *device) {
     const json_t *outcomes = json_object_get(device, "probes");
@@ -46,23 +30,12 @@ static void refuse(json_t *device, const struct probe *probe) {
     snprintf(reason, sizeof reason, "cannot be used: %s%s%s", what, strcmp(state, "absent") == 0 ? " " : ": ", detail);
     json_object_set_new(device, "verdict", json_string("refused"));
     json_object_set_new(device, "reason", text_value(reason));
-    json_object_set_new(device, "advice",
-                        json_string("another version of its driver; until then set QKV_DEVICE to another device"));
+    json_object_set_new(device, "advice", json_string("another version of its driver"));
 }
 
 static void judge(json_t *device) {
     const struct probe *failed = failed_essential(device);
-    bool usable = json_is_true(json_object_get(device, "usable"));
-    if (!json_object_get(device, "advice")) json_object_set_new(device, "advice", json_string(""));
-    if (!usable) {
-        json_object_set_new(device, "verdict", json_string("refused"));
-        if (!text_of(device, "advice")[0]) json_object_set_new(device, "advice", json_string(advice_for(device)));
-    } else if (failed) {
-        refuse(device, failed);
-    } else {
-        bool is_auto = json_is_true(json_object_get(device, "auto"));
-        json_object_set_new(device, "verdict", json_string(is_auto ? "use" : "usable"));
-    }
+    if (failed && strcmp(text_of(device, "verdict"), "refused") != 0) refuse(device, failed);
 }
 
 const char *best_usable(const json_t *machine) {
@@ -82,11 +55,8 @@ static void check_auto(json_t *machine) {
     const char *selector = json_string_value(json_object_get(machine, "auto"));
     const json_t *device = selector ? machine_device(machine, selector) : NULL;
     const char *other = best_usable(machine);
-    if (!device || strcmp(text_of(device, "verdict"), "refused") != 0) return;
-    if (other)
-        snprintf(fix, sizeof fix, "export QKV_DEVICE=%s", other);
-    else
-        snprintf(fix, sizeof fix, "another version of that driver, or PoCL (pocl-opencl-icd), which runs on every CPU");
+    if (!device || !other || strcmp(text_of(device, "verdict"), "refused") != 0) return;
+    snprintf(fix, sizeof fix, "export QKV_DEVICE=%s", other);
     add_problem(machine, fix, "\"auto\" takes %s, %s, which does not work", selector, text_of(device, "name"));
 }
 

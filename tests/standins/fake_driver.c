@@ -1,0 +1,140 @@
+/*
+ * An OpenCL driver with one platform and one device that does no work, for tests of what copes with drivers that fail.
+ * The environment says what it does:
+ *   FAKE_DRIVER_CRASH, FAKE_DRIVER_HANG   the function in which it aborts, or sleeps: clGetDeviceIDs, clCreateContext ...
+ *   FAKE_DRIVER_DEVICES=0                 the platform has no device
+ *   FAKE_DRIVER_FAIL                      the query that fails, as a number: 0x102C
+ *   FAKE_DRIVER_COMPILER=0                the device has no compiler
+ */
+#include <CL/cl.h>
+#include <CL/cl_ext.h>
+#include <CL/cl_icd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The loader finds a function through the first member of every object. */
+struct object {
+    cl_icd_dispatch *dispatch;
+};
+static cl_icd_dispatch dispatch;
+static struct object platform = {&dispatch}, device = {&dispatch};
+
+static void reach(const char *function) {
+    const char *crash = getenv("FAKE_DRIVER_CRASH"), *hang = getenv("FAKE_DRIVER_HANG");
+    if (crash && !strcmp(crash, function)) {
+        fputs("fake driver: gives up\n", stderr);
+        abort();
+    }
+    while (hang && !strcmp(hang, function))
+        (void)sleep(1000);
+}
+
+static int is_off(const char *variable) {
+    const char *value = getenv(variable);
+    return value && !strcmp(value, "0");
+}
+
+static cl_int answer(const void *data, size_t bytes, size_t size, void *value, size_t *out_size) {
+    if (value && size < bytes) return CL_INVALID_VALUE;
+    if (value) memcpy(value, data, bytes);
+    if (out_size) *out_size = bytes;
+    return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL platform_info(cl_platform_id id, cl_platform_info name, size_t size, void *value,
+                                        size_t *out_size) {
+    const char *text = name == CL_PLATFORM_NAME             ? "Fake platform"
+                       : name == CL_PLATFORM_VERSION        ? "OpenCL 1.2 fake"
+                       : name == CL_PLATFORM_PROFILE        ? "FULL_PROFILE"
+                       : name == CL_PLATFORM_EXTENSIONS     ? "cl_khr_icd"
+                       : name == CL_PLATFORM_ICD_SUFFIX_KHR ? "FAKE"
+                                                            : "fake";
+    (void)id;
+    reach("clGetPlatformInfo");
+    return answer(text, strlen(text) + 1, size, value, out_size);
+}
+
+static cl_int CL_API_CALL device_ids(cl_platform_id id, cl_device_type type, cl_uint room, cl_device_id *out,
+                                     cl_uint *count) {
+    (void)id, (void)type;
+    reach("clGetDeviceIDs");
+    if (is_off("FAKE_DRIVER_DEVICES")) return CL_DEVICE_NOT_FOUND;
+    if (room && out) *out = (cl_device_id)&device;
+    if (count) *count = 1;
+    return CL_SUCCESS;
+}
+
+static const char *text_of(cl_device_info name) {
+    switch (name) {
+    case CL_DEVICE_NAME:
+        return "Fake GPU";
+    case CL_DEVICE_VENDOR:
+        return "Fake \033[31mvendor";
+    case CL_DEVICE_VERSION:
+        return "OpenCL 1.2 fake";
+    case CL_DEVICE_OPENCL_C_VERSION:
+        return "OpenCL C 1.2 fake";
+    case CL_DRIVER_VERSION:
+        return "1.0";
+    case CL_DEVICE_EXTENSIONS:
+        return "cl_khr_fp16";
+    case CL_DEVICE_PROFILE:
+        return "FULL_PROFILE";
+    default:
+        return NULL;
+    }
+}
+
+static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size_t size, void *value,
+                                      size_t *out_size) {
+    const char *text = text_of(name), *fails = getenv("FAKE_DRIVER_FAIL");
+    const cl_platform_id of = (cl_platform_id)&platform;
+    cl_ulong wide = 1 << 30;
+    cl_uint narrow = 1;
+    (void)id;
+    reach("clGetDeviceInfo");
+    if (fails && strtoul(fails, NULL, 0) == name) return CL_OUT_OF_RESOURCES;
+    if (text) return answer(text, strlen(text) + 1, size, value, out_size);
+    if (name == CL_DEVICE_PLATFORM) return answer(&of, sizeof of, size, value, out_size);
+    if (name == CL_DEVICE_TYPE) wide = CL_DEVICE_TYPE_GPU;
+    if (name == CL_DEVICE_COMPILER_AVAILABLE && is_off("FAKE_DRIVER_COMPILER")) narrow = 0;
+    if (name == CL_DEVICE_TYPE || name == CL_DEVICE_GLOBAL_MEM_SIZE || name == CL_DEVICE_MAX_MEM_ALLOC_SIZE ||
+        name == CL_DEVICE_LOCAL_MEM_SIZE || name == CL_DEVICE_MAX_WORK_GROUP_SIZE)
+        return answer(&wide, sizeof wide, size, value, out_size);
+    return answer(&narrow, sizeof narrow, size, value, out_size);
+}
+
+static cl_context CL_API_CALL create_context(const cl_context_properties *properties, cl_uint count,
+                                             const cl_device_id *devices,
+                                             void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *),
+                                             void *user, cl_int *code) {
+    (void)properties, (void)count, (void)devices, (void)notify, (void)user;
+    reach("clCreateContext");
+    if (code) *code = CL_OUT_OF_HOST_MEMORY;
+    return NULL;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clIcdGetPlatformIDsKHR(cl_uint room, cl_platform_id *out, cl_uint *count) {
+    reach("clIcdGetPlatformIDsKHR");
+    dispatch.clGetPlatformInfo = platform_info;
+    dispatch.clGetDeviceIDs = device_ids;
+    dispatch.clGetDeviceInfo = device_info;
+    dispatch.clCreateContext = create_context;
+    if (room && out) *out = (cl_platform_id)&platform;
+    if (count) *count = 1;
+    return CL_SUCCESS;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetPlatformInfo(cl_platform_id id, cl_platform_info name, size_t size, void *value,
+                                                  size_t *out_size) {
+    return platform_info(id, name, size, value, out_size);
+}
+
+CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddress(const char *name) {
+    static cl_int(CL_API_CALL *const function)(cl_uint, cl_platform_id *, cl_uint *) = clIcdGetPlatformIDsKHR;
+    void *address = NULL;
+    if (!strcmp(name, "clIcdGetPlatformIDsKHR")) memcpy(&address, &function, sizeof address);
+    return address;
+}

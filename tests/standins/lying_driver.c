@@ -1,0 +1,78 @@
+/*
+ * Preloaded, it makes a good driver lie or fall over. The environment says how:
+ *   LYING_EXTENSION       an extension that is claimed and not there
+ *   LYING_GROUP           times the largest work-group is claimed
+ *   LYING_CRASH, _HANG    part of the build options at which a build aborts, or sleeps
+ *   LYING_WRONG           part of the name of the kernels whose results come back wrong
+ */
+#define _GNU_SOURCE 1 /* RTLD_NEXT */
+#include <CL/cl.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void *real(const char *name) {
+    return dlsym(RTLD_NEXT, name);
+}
+
+#define REAL(name)                                                                                                     \
+    __typeof__(&name) next;                                                                                            \
+    void *symbol = real(#name);                                                                                        \
+    memcpy(&next, &symbol, sizeof next)
+
+static int has(const char *text, const char *variable) {
+    const char *part = getenv(variable);
+    return part && text && strstr(text, part) != NULL;
+}
+
+static cl_int longer_extensions(cl_int code, const char *more, size_t size, char *value, size_t *out_size) {
+    if (code == CL_SUCCESS && value && strlen(value) + strlen(more) + 2 <= size) {
+        strcat(value, " ");
+        strcat(value, more);
+    }
+    if (out_size) *out_size += strlen(more) + 1;
+    return code;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_info name, size_t size, void *value,
+                                                size_t *out_size) {
+    REAL(clGetDeviceInfo);
+    const char *extension = getenv("LYING_EXTENSION"), *times = getenv("LYING_GROUP");
+    cl_int code = next(device, name, size, value, out_size);
+    if (name == CL_DEVICE_EXTENSIONS && extension) return longer_extensions(code, extension, size, value, out_size);
+    if (name == CL_DEVICE_MAX_WORK_GROUP_SIZE && times && code == CL_SUCCESS && value)
+        *(size_t *)value *= strtoul(times, NULL, 10);
+    return code;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(cl_program program, cl_uint count, const cl_device_id *devices,
+                                               const char *options, void(CL_CALLBACK *notify)(cl_program, void *),
+                                               void *user) {
+    REAL(clBuildProgram);
+    if (has(options, "LYING_CRASH")) {
+        fputs("lying driver: gives up\n", stderr);
+        abort();
+    }
+    while (has(options, "LYING_HANG"))
+        (void)sleep(1000);
+    return next(program, count, devices, options, notify, user);
+}
+
+static int spoil;
+
+CL_API_ENTRY cl_kernel CL_API_CALL clCreateKernel(cl_program program, const char *name, cl_int *code) {
+    REAL(clCreateKernel);
+    spoil = has(name, "LYING_WRONG");
+    return next(program, name, code);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool wait, size_t offset,
+                                                    size_t size, void *out, cl_uint num, const cl_event *list,
+                                                    cl_event *event) {
+    REAL(clEnqueueReadBuffer);
+    cl_int code = next(queue, buffer, wait, offset, size, out, num, list, event);
+    if (spoil && size > 0) *(unsigned char *)out ^= 1;
+    return code;
+}
