@@ -1,104 +1,259 @@
 #!/bin/sh
-# qkv-devices: its exit statuses, its forms of output, and a machine without any device.
+# qkv-devices on a machine in order: its forms of output, what it tries, its exit statuses.
 # Environment: BUILD.
 set -u
 build=${BUILD:-build}
+suite=devices_tool
 tool=$build/qkv-devices
 work=$build/devices-tool
-checks=0 failures=0
-mkdir -p "$work/none"
-unset QKV_DEVICE
-
-pass() { checks=$((checks + 1)); echo "devices_tool:P: $1"; }
-fail() {
-    checks=$((checks + 1)) failures=$((failures + 1))
-    echo "devices_tool:F: $1"
-    sed 's/^/    fail: /' "$work/out" "$work/err"
+schema=tests/data/qkv-devices.schema.json
+[ -x "$tool" ] || {
+    echo "skip: $tool was not built"
+    exit 0
 }
-expect() { # NAME CONDITION...
-    name=$1
-    shift
-    if "$@"; then pass "$name"; else fail "$name"; fi
+rm -rf "$work"
+mkdir -p "$work"
+unset QKV_DEVICE QKV_CACHE_DIR NO_COLOR
+# shellcheck source=tests/support/expect.sh
+. tests/support/expect.sh
+
+# A python that has the validator, if any has.
+validator=
+for python in python3 /usr/bin/python3; do
+    [ -n "$validator" ] || ! "$python" -c 'from jsonschema import Draft202012Validator' 2>/dev/null || validator=$python
+done
+# shellcheck disable=SC2317
+valid() { # FILE: fits the schema
+    "$validator" -W ignore -c '
+import json, sys
+from jsonschema import Draft202012Validator
+rules = json.load(open(sys.argv[1]))
+Draft202012Validator.check_schema(rules)
+wrong = list(Draft202012Validator(rules).iter_errors(json.load(open(sys.argv[2]))))
+for error in wrong:
+    print(list(error.path), error.message[:200])
+sys.exit(bool(wrong))' "$schema" "$1"
+}
+expect_valid() { # NAME FILE
+    if [ -n "$validator" ]; then
+        expect "$1" valid "$2"
+    else
+        skip "$1: no python3-jsonschema here"
+    fi
 }
 
-# Runs the tool: $status, $work/out, $work/err.
-run() {
-    status=0
-    "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-}
-gives() { [ "$status" = "$1" ]; }
-has() { grep -q -- "$1" "$work/$2"; }
-empty() { [ ! -s "$work/$1" ]; }
-# A condition on the JSON document d.
-json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$1" "$2"; }
-narrow() { awk -v w="$1" 'length($0) > w {wide = 1} END {exit wide}' "$work/out"; }
-
+# ---- for people ----
 run
 expect "a machine with a device: status 0" gives 0
-expect "the table has its headings" has '^   SELECTOR  DEVICE ' out
-expect "one device is marked" [ "$(grep -c '^-> [0-9]*:[0-9]* .*[KMGT]iB' "$work/out")" = 1 ]
+expect "the table has its headings" has '^   SELECTOR  DEVICE .* VERDICT ' out
+expect "one device is marked" [ "$(grep -c '^-> [0-9]*:[0-9]* .* use .*[KMGT]iB' "$work/out")" = 1 ]
 expect "its reason stands below" has '^-> [0-9]*:[0-9]*  .*(.*):' out
+expect "what was tried is summed up" has 'Tried: [0-9]* of [0-9]* capabilities are what the driver claims' out
 expect "no line is wider than 100 columns" narrow 100
 expect "nothing on standard error" empty err
+expect "no colours in a pipe" lacks "$(printf '\033')" out
 
+run --no-probe
+expect "--no-probe: status 0" gives 0
+expect "--no-probe tries nothing" lacks 'Tried' out
+
+run -d auto
+expect "-d auto: status 0" gives 0
+expect "-d auto says what it is" has '^"auto" is [0-9]*:[0-9]*' out
+expect "-d shows properties that no column has" has '^  driver  ' out
+expect "-d shows what was claimed beside what was found" has '^  a kernel compiles, runs, is right  *yes  *yes$' out
+expect "-d: no line is wider than 100 columns" narrow 100
+cp "$work/out" "$work/one.txt"
+run --all
+expect "--all: status 0" gives 0
+expect "--all has every device" [ "$(grep -c '^==== ' "$work/out")" = "$(grep -c '^  selector  ' "$work/out")" ]
+run -l
+expect "-l: a tree" has '^ `-- [0-9]*:[0-9]*  .*<- auto$' out
+expect "-l: platforms" has '^Platform #0: ' out
+run --summary
+expect "--summary: one line a device" [ "$(grep -c '^[0-9]*:[0-9]*  ' "$work/out")" = "$(wc -l <"$work/out")" ]
+expect "--summary has the verdict" has '  use: ' out
+
+# ---- for programs ----
 run --json
 cp "$work/out" "$work/all.json"
 expect "--json: status 0" gives 0
-expect "--json: schema 1" json "$work/all.json" 'd["schema"] == 1'
+expect "--json: schema 2" json "$work/all.json" 'd["schema"] == 2'
 expect "--json: auto is one of the devices" json "$work/all.json" \
     '[x["selector"] for x in d["devices"] if x["auto"]] == [d["auto"]]'
 expect "--json: platforms count their devices" json "$work/all.json" \
     'sum(p["num_devices"] for p in d["platforms"]) == len(d["devices"])'
 expect "--json: numbers are numbers" json "$work/all.json" \
     'all(x["global_memory"] >= x["max_allocation"] > 0 and x["compute_units"] > 0 for x in d["devices"])'
-expect "--json: every device has a reason" json "$work/all.json" 'all(x["reason"] for x in d["devices"])'
-run --json "$work/file.json"
-expect "--json FILE writes the same" cmp "$work/file.json" "$work/all.json"
+expect "--json: every device has a verdict and a reason" json "$work/all.json" \
+    'all(x["reason"] and x["verdict"] in ("use", "usable", "refused") for x in d["devices"])'
+expect_valid "--json fits the schema" "$work/all.json"
+run --json "$work/file.json" --no-probe
 expect "--json FILE prints nothing" empty out
-run --json "$work/missing/file.json"
+expect "--json FILE writes the same, less the trial" json "$work/file.json" \
+    '[x["name"] for x in d["devices"]] == [x["name"] for x in json.load(open("'"$work"'/all.json"))["devices"]] and not any("probes" in x for x in d["devices"])'
+expect_valid "--json --no-probe fits the schema" "$work/file.json"
+run --json "$work/missing/file.json" --no-probe
 expect "--json into a folder that does not exist: status 1" gives 1
 expect "and says so" has 'cannot write' err
-
-run -d auto
-expect "-d auto: status 0" gives 0
-expect "-d auto says what it is" has '^"auto" is [0-9]*:[0-9]*' out
-expect "-d shows the property that no column has" has '^driver ' out
-run -d auto --json -
+run -d auto --json - --no-probe
 expect "-d with --json: that device only" json "$work/out" \
     'len(d["devices"]) == 1 and d["devices"][0]["selector"] == d["auto"]'
+
+# ---- one row feeds every form ----
+run --prop help
+cp "$work/out" "$work/names"
+expect "--prop help lists more than a hundred properties" [ "$(wc -l <"$work/names")" -gt 100 ]
+# shellcheck disable=SC2317
+same_names() {
+    python3 - "$schema" "$work/names" <<'END'
+import json, sys
+rules = json.load(open(sys.argv[1]))["$defs"]
+known = set(rules["device"]["required"]) - {"errors"} | set(rules["probes"]["required"])
+listed = {line.split()[0] for line in open(sys.argv[2])}
+print(known ^ listed)
+sys.exit(known != listed)
+END
+}
+expect "the schema knows exactly these" same_names
+run --raw -d auto --no-probe
+cp "$work/out" "$work/raw"
+run --json -d auto --no-probe
+# Every value of --raw is the JSON's, by the names that --prop help pairs; and nothing is missing from it.
+# shellcheck disable=SC2317
+same_values() {
+    python3 - "$work/out" "$work/raw" "$work/names" <<'END'
+import json, sys
+device = json.load(open(sys.argv[1]))["devices"][0]
+raw = {}
+for line in open(sys.argv[2]):
+    name, _, value = line.rstrip("\n").split("]  ", 1)[1].partition(" ")
+    raw[name] = value.strip()
+keys = {part[1]: part[0] for part in (line.split() for line in open(sys.argv[3])) if not part[1].startswith("tried")}
+wrong = [name for name in raw if name not in keys]
+for name, key in keys.items():
+    value = device[key]
+    if value is None:
+        wrong += [key] if (name in raw) != (key in device["errors"]) else []
+    elif isinstance(value, bool):
+        wrong += [key] if raw[name] != str(value).lower() else []
+    elif isinstance(value, list):
+        words = raw[name].replace(";", " ").split()
+        wrong += [key] if words != " ".join(map(str, value)).replace(";", " ").split() else []
+    elif isinstance(value, int):
+        wrong += [key] if int(raw[name], 0) != value else []
+    elif isinstance(value, str):
+        wrong += [key] if raw[name].split() != value.split() else []
+print(wrong)
+sys.exit(bool(wrong))
+END
+}
+expect "--raw and --json agree on every property" same_values
+for name in name CL_DEVICE_NAME cl_device_name; do
+    run -d auto --prop $name
+    expect "--prop $name is the device's name, alone" \
+        [ "$(cat "$work/out")" = "$(sed -n 's/.*CL_DEVICE_NAME  *//p' "$work/raw")" ]
+done
+run --prop compute_units
+expect "--prop without -d: a line for each device, with its selector" has '^[0-9]*:[0-9]*  [0-9][0-9]*$' out
+run --prop kernels -d auto
+expect "--prop of what was tried" [ "$(cat "$work/out")" = works ]
+run --prop memory
+expect "--prop of nothing known: status 2" gives 2
+expect "it names what comes near" has 'global_memory' err
+
+# ---- what was tried ----
+expect "kernels run" json "$work/all.json" 'all(x["probes"]["kernels"]["state"] == "works" for x in d["devices"] if x["usable"])'
+expect "nothing crashed, hung or was left out" json "$work/all.json" \
+    'all(o["state"] not in ("crashed", "hung", "skipped") for x in d["devices"] if x["usable"] for o in x["probes"].values())'
+expect "the largest work-group ran" json "$work/all.json" \
+    'all(x["probes"]["group_size"]["value"] == x["max_work_group_size"] for x in d["devices"] if x["auto"])'
+expect "all local memory was written" json "$work/all.json" \
+    'all(x["probes"]["local_bytes"]["value"] == x["local_memory"] for x in d["devices"] if x["auto"])'
+expect "an allocation was written, at most the claim" json "$work/all.json" \
+    'all(0 < x["probes"]["allocation"]["value"] <= x["max_allocation"] for x in d["devices"] if x["auto"])'
+expect "a claim and a finding that differ are marked, others not" json "$work/all.json" \
+    'all((o["agreement"] == "as claimed") == (o["claimed"] == (o["state"] == "works")) for x in d["devices"] if x["usable"]
+         for o in x["probes"].values() if isinstance(o["claimed"], bool))'
+expect "and so in -d" [ "$(grep -c '^[!+] [a-z0-9]' "$work/one.txt")" = \
+    "$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+x = [x for x in d["devices"] if x["auto"]][0]
+print(sum(o["agreement"] in ("more", "less") for o in x["probes"].values()))' "$work/all.json")" ]
+
+# ---- choosing, measuring, self-test ----
 run -d 'no such device'
 expect "-d with a text that fits none: status 1" gives 1
 expect "and lists what there is" has '[0-9]:[0-9]' err
 run -d 99:0
 expect "-d with an index that is too large: status 1" gives 1
+for work_kind in prefill decode projection; do
+    run --best $work_kind
+    expect "--best $work_kind prints a selector, alone" [ "$(grep -c '^[0-9]*:[0-9]*$' "$work/out")" = "$(wc -l <"$work/out")" ]
+done
+run --best everything
+expect "--best of something else: status 2" gives 2
+auto=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["auto"])' "$work/all.json")
+run --self-test -d auto
+expect "--self-test: status 0" gives 0
+expect "--self-test has a row for every solver" has '^  attention  plain .* passed ' out
+run --measure -d auto --json - --no-probe
+expect "--measure --json: figures of the library" json "$work/out" \
+    'all(d["devices"][0]["measurement"][k] > 0 for k in ("projection_gflops", "prefill_gflops", "decode_gbps"))'
+expect_valid "--measure --json fits the schema" "$work/out"
+QKV_DEVICE=$auto
+export QKV_DEVICE
+run --no-probe
+expect "QKV_DEVICE is reported" has 'QKV_DEVICE' out
+QKV_DEVICE=nothing
+run --no-probe
+expect "a QKV_DEVICE that fits nothing is reported" says 'QKV_DEVICE: device "nothing" fits none' out
+unset QKV_DEVICE
 
+# ---- on a terminal ----
+# shellcheck disable=SC2317
+on_terminal() { # VARIABLE=VALUE ARGUMENT...: what a terminal shows
+    python3 - "$@" >"$work/out" 2>"$work/err" <<'END'
+import os, pty, sys
+name, value = sys.argv[1].split("=")
+os.environ["TERM"] = "xterm"
+os.environ[name] = value
+pty.spawn(sys.argv[2:])
+END
+}
+escape=$(printf '\033\\[3')
+on_terminal A=b "$tool" --summary
+expect "colours on a terminal" has "$escape" out
+expect "progress on a terminal" has 'trying [0-9]*:[0-9]* (1 of ' out
+on_terminal NO_COLOR=1 "$tool" --summary --no-probe
+expect "no colours with NO_COLOR" lacks "$escape" out
+on_terminal TERM=dumb "$tool" --summary --no-probe
+expect "nor on a terminal that is dumb" lacks "$escape" out
+expect "the devices are there all the same" has 'use: ' out
+
+# ---- options ----
 run --help
 expect "--help: status 0" gives 0
 expect "--help on standard output" has '^Usage: qkv-devices' out
+# shellcheck disable=SC2317
+in_manual() {
+    tr -d '\\' <tools/man/qkv-devices.1 >"$work/manual"
+    for option in $(grep -o -e '--[a-z-]*' "$work/out" | sort -u); do
+        grep -q -e "$option" "$work/manual" || { echo "$option" >>"$work/err"; return 1; }
+    done
+}
+expect "the manual has every option of --help" in_manual
 run --version
 expect "--version" has '^qkv-devices [0-9]*\.[0-9]*\.[0-9]*$' out
 run --no-such-option
 expect "a wrong option: status 2" gives 2
 run surplus
 expect "a surplus argument: status 2" gives 2
+for seconds in 0 -1 nan 1x ''; do
+    run --timeout "$seconds"
+    expect "--timeout '$seconds': status 2" gives 2
+done
+run --child list 3>&-
+expect "a child's part is not for users: status 2" gives 2
 
-QKV_DEVICE=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["auto"])' "$work/all.json")
-export QKV_DEVICE
-run
-expect "QKV_DEVICE is reported" has 'QKV_DEVICE' out
-unset QKV_DEVICE
-
-OCL_ICD_VENDORS=$(cd "$work/none" && pwd)
-export OCL_ICD_VENDORS
-run
-expect "a machine without platforms: status 1" gives 1
-expect "it says what to install" has 'pocl-opencl-icd' out
-run --json
-expect "without platforms --json: status 1" gives 1
-expect "without platforms --json is whole, auto null" json "$work/out" \
-    'd["schema"] == 1 and d["platforms"] == d["devices"] == [] and d["auto"] is None'
-run -d auto
-expect "without platforms -d auto: status 1" gives 1
-
-echo "$(((checks - failures) * 100 / checks))%: Checks: $checks, Failures: $failures, Errors: 0"
-[ "$failures" = 0 ]
+finish

@@ -154,11 +154,11 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
     return -1;
 }
 
-/* Where a machine is asked for whole, or has nothing to show, it is looked over. */
-static bool wants_diagnosis(const struct options *options, const json_t *machine) {
-    if (json_array_size(json_object_get(machine, "devices")) == 0) return true;
-    if (options->measure || options->self_test) return options->json != NULL;
-    return options->json || (!options->property && (options->view == VIEW_TABLE || options->view == VIEW_FULL));
+/* The views that say themselves what is wrong with the machine. */
+static bool shows_machine(const struct options *options) {
+    if (options->json) return true;
+    if (options->measure || options->self_test || options->property || options->best) return false;
+    return options->view == VIEW_TABLE || options->view == VIEW_FULL;
 }
 
 static bool self_tests_passed(const json_t *machine) {
@@ -180,17 +180,17 @@ static int run(const struct screen *screen, json_t *machine, const struct option
     }
     if (only || !options->selector) work_on_devices(machine, options, only);
     judge_devices(machine);
-    if (wants_diagnosis(options, machine)) {
+    bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
+    if (nothing || shows_machine(options)) {
         find_driver_problems(machine, options->seconds);
         find_hardware_problems(machine, options->root);
     }
     const struct screen errors = {stderr, screen->width, false};
-    bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
     if (options->selector && !only) {
         if (nothing) show_problems(&errors, machine);
         return EXIT_NONE;
     }
-    if (nothing && !options->json && options->view != VIEW_TABLE) show_problems(&errors, machine);
+    if (nothing && !shows_machine(options)) show_problems(&errors, machine);
     if (options->best)
         return measure_best_print(stdout, stderr, json_object_get(machine, "best"), options->best) ? EXIT_NONE
                                                                                                    : EXIT_USABLE;

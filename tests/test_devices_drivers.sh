@@ -1,0 +1,217 @@
+#!/bin/sh
+# qkv-devices where things are not in order: drivers that crash, hang, lie or do not load, platforms without devices,
+# machines without drivers, device files without permission. Environment: BUILD.
+set -u
+build=${BUILD:-build}
+suite=devices_drivers
+tool=$build/qkv-devices
+work=$build/devices-drivers
+[ -x "$tool" ] || {
+    echo "skip: $tool was not built"
+    exit 0
+}
+rm -rf "$work"
+mkdir -p "$work"
+work=$(cd "$work" && pwd)
+standins=$(cd "$build" && pwd)/tests/standins
+export TMPDIR="$work"
+unset QKV_DEVICE QKV_CACHE_DIR RUSTICL_ENABLE OCL_ICD_FILENAMES OPENCL_VENDOR_PATH
+good=${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}
+export OCL_ICD_VENDORS="$good"
+# shellcheck source=tests/support/expect.sh
+. tests/support/expect.sh
+
+drivers() { # NAME [LIBRARY]: a folder with that driver, or none
+    mkdir -p "$work/icd-$1"
+    [ -z "${2:-}" ] || echo "$2" >"$work/icd-$1/$1.icd"
+    OCL_ICD_VENDORS=$work/icd-$1
+}
+with() { # VARIABLE=VALUE... -- ARGUMENT...: the tool with these in its environment
+    settings=
+    while [ "$1" != -- ]; do
+        settings="$settings $1"
+        shift
+    done
+    shift
+    status=0
+    # shellcheck disable=SC2086
+    env $settings "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+}
+# Of the processes that were started with that in their environment none is left.
+# shellcheck disable=SC2317
+none_left() { ! grep -qsz "^$1$" /proc/[0-9]*/environ 2>/dev/null; }
+
+# ---- a driver that loads, and then fails ----
+drivers fake "$standins/fake_driver.so"
+run
+expect "a device that cannot be opened: status 1" gives 1
+expect "it is refused" has '^-> 0:0 .* refused ' out
+expect "because of the call that fails" says 'could not be run: clCreateContext: CL_OUT_OF_HOST_MEMORY (-6)' out
+expect "and what would help" says 'What would help: another version of its driver' out
+with FAKE_DRIVER_CRASH=clCreateContext -- --json
+expect "a crash: status 1" gives 1
+expect "a crash has the signal's name, and the last words" json "$work/out" \
+    '"crashed (SIGABRT)" in d["devices"][0]["reason"] and "fake driver: gives up" in d["devices"][0]["reason"]'
+expect "a crash is that probe's state" json "$work/out" 'd["devices"][0]["probes"]["kernels"]["state"] == "crashed"'
+expect "a crash is not tried again" json "$work/out" 'd["devices"][0]["probes"]["half"]["state"] == "skipped"'
+begin=$(date +%s)
+with FAKE_DRIVER_HANG=clCreateContext QKV_TEST_MARK=$$ -- --timeout 1
+expect "a driver that hangs is stopped" [ $(($(date +%s) - begin)) -lt 20 ]
+expect "and says so" says 'the driver did not answer within 1 s' out
+expect "and nothing is left of it" none_left "QKV_TEST_MARK=$$"
+with FAKE_DRIVER_FAIL=0x102C -- --json --no-probe
+expect "a query that fails: null, and the error" json "$work/out" \
+    'd["devices"][0]["vendor"] is None and d["devices"][0]["errors"] == {"vendor": "CL_OUT_OF_RESOURCES (-5)"}'
+expect "it does not stop the listing" json "$work/out" 'd["devices"][0]["driver_version"] == "1.0"'
+with FAKE_DRIVER_FAIL=0x102C -- --all --no-probe
+expect "people see it too" has '^  vendor  *query failed: CL_OUT_OF_RESOURCES (-5)$' out
+with FAKE_DRIVER_FAIL=0x102C -- --prop vendor
+expect "and --prop" has '^0:0  query failed: CL_OUT_OF_RESOURCES (-5)$' out
+run --all --no-probe
+expect "a driver's text cannot steer the terminal" lacks "$(printf '\033')" out
+with FAKE_DRIVER_COMPILER=0 -- --no-probe
+expect "no compiler: refused" says 'cannot be used: the driver has no OpenCL C compiler What would help: ' out
+with FAKE_DRIVER_COMPILER=0 -- -d 0:0 --no-probe
+expect "a refused device can be looked at" has '^  verdict  *refused$' out
+expect "a refused device: status 1" gives 1
+with FAKE_DRIVER_DEVICES=0 --
+expect "a platform without devices: status 1" gives 1
+expect "it is named" says 'Platform 0, Fake platform, shows no device To do: ' out
+with FAKE_DRIVER_DEVICES=0 -- --self-test
+expect "nothing to test: status 1" gives 1
+
+# ---- such a driver beside a good one ----
+drivers both "$standins/fake_driver.so"
+for file in "$good"/*pocl*.icd; do
+    [ ! -r "$file" ] || cp "$file" "$work/icd-both/"
+done
+if [ "$(find "$work/icd-both" -name '*.icd' | wc -l)" -gt 1 ]; then
+    with FAKE_DRIVER_CRASH=clGetDeviceIDs -- --summary --no-probe
+    expect "a driver that kills the listing is left out" has '^0:0  .* use: ' out
+    with FAKE_DRIVER_CRASH=clGetDeviceInfo --
+    expect "it is named" says "The driver $standins/fake_driver.so ($work/icd-both/both.icd) crashed (SIGABRT)" out
+    expect "with its last words" says 'Its last words: fake driver: gives up' out
+    expect "the others are tried" has 'Tried: ' out
+    expect "status 0" gives 0
+    with FAKE_DRIVER_HANG=clIcdGetPlatformIDsKHR -- --timeout 3 --no-probe
+    expect "a driver that holds the listing up is left out too" says 'did not answer within 3 s while its devices' out
+    expect "the others are listed" has '^-> 0:0 .* use ' out
+    run --no-probe
+    auto=$(sed -n 's/^-> \([0-9]*:[0-9]*\) .*/\1/p' "$work/out" | head -n 1)
+    run
+    expect "auto takes a device that does not work: said, with the one to name" \
+        says "\"auto\" takes $auto, Fake GPU, which does not work To do: export QKV_DEVICE=[0-9]:[0-9]" out
+    expect "status 0: there is another one" gives 0
+    expect "nothing is left behind" [ -z "$(find "$work" -name 'qkv-devices-*')" ]
+else
+    skip "a bad driver beside a good one: no PoCL here"
+fi
+
+# ---- a good driver that lies ----
+export OCL_ICD_VENDORS="$good"
+with LD_PRELOAD="$standins/lying_driver.so" LYING_GROUP=2 -- -d auto --prop max_work_group_size
+lie=$(cat "$work/out")
+run -d auto --prop max_work_group_size
+if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
+    truth=$(cat "$work/out")
+    LD_PRELOAD=$standins/lying_driver.so
+    with LD_PRELOAD="$LD_PRELOAD" LYING_GROUP=2 -- -d auto --json
+    expect "a work-group that is claimed too large" json "$work/out" \
+        '[d["devices"][0]["probes"]["group_size"][k] for k in ("claimed", "value")] == '"[2 * $truth, $truth]"
+    expect "is less than claimed" json "$work/out" 'd["devices"][0]["probes"]["group_size"]["agreement"] == "less"'
+    with LD_PRELOAD="$LD_PRELOAD" LYING_EXTENSION=cl_arm_integer_dot_product_int8 --
+    expect "an extension that is claimed and not there is marked" has '! integer dot product: claimed, found no' out
+    with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=REAL=half -- -d auto --json
+    expect "a crash in one probe is that probe's" json "$work/out" 'd["devices"][0]["probes"]["half"]["state"] == "crashed"'
+    expect "the ones after it are tried all the same" json "$work/out" \
+        'd["devices"][0]["probes"]["double"]["state"] == "works" and d["devices"][0]["probes"]["allocation"]["state"] == "works"'
+    expect "the device can be used" json "$work/out" 'd["devices"][0]["verdict"] == "use"'
+    with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout 12
+    expect "a hang in one probe is that probe's" says 'fp16 arithmetic - hangs: the driver did not answer' out
+    expect "the ones before it count" has '^  infinities and NaN kept  *yes  *yes$' out
+    with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=basic -- -d auto
+    expect "a wrong result: refused" says 'cannot be used: a small kernel gives a wrong result: work-item 0 computes' out
+    expect "a wrong result: status 1" gives 1
+    with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=local_memory -- -d auto --json
+    expect "local memory that does not hold" json "$work/out" 'd["devices"][0]["probes"]["local_bytes"]["state"] == "wrong"'
+    with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=memory_check -- -d auto --json
+    expect "an allocation that does not hold" json "$work/out" 'd["devices"][0]["probes"]["allocation"]["state"] == "wrong"'
+    with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=-cl -- -d auto --self-test
+    expect "a self-test that crashes: status 1" gives 1
+    expect "and says so" says 'the driver crashed (SIGABRT): lying driver: gives up' out
+else
+    skip "drivers that lie: nothing can be preloaded here"
+fi
+
+# ---- a machine without ----
+drivers none
+run
+expect "no driver: status 1" gives 1
+expect "it says what to install" has 'pocl-opencl-icd' out
+expect "it says where it looked" says "There is no .icd file in $OCL_ICD_VENDORS" out
+expect "no bare error code" lacks '1001' out
+run --json
+expect "--json is whole, auto null" json "$work/out" \
+    'd["schema"] == 2 and d["platforms"] == d["devices"] == [] and d["auto"] is None and len(d["problems"]) >= 1'
+for arguments in '-d auto' -l --summary --raw '--prop name' --measure --self-test '--best decode'; do
+    # shellcheck disable=SC2086
+    run $arguments
+    expect "$arguments without a driver: status 1" gives 1
+    expect "$arguments without a driver: nothing on standard output" empty out
+    expect "$arguments without a driver: why" [ -s "$work/err" ]
+done
+drivers missing libno-such-driver.so.1
+run
+expect "a driver that is not there is named, with its file" \
+    says "missing.icd names the driver libno-such-driver.so.1, which cannot be loaded: cannot open shared object file" out
+drivers foreign libm.so.6
+run
+expect "a library that is no driver" says 'names the driver libm.so.6, .* it is no OpenCL driver' out
+drivers empty
+: >"$work/icd-empty/empty.icd"
+run
+expect "an empty file" says 'empty.icd is empty or cannot be read' out
+OCL_ICD_VENDORS=$work/icd-missing/missing.icd
+run
+expect "OCL_ICD_VENDORS may name a file" says 'missing.icd names the driver libno-such-driver.so.1' out
+rusticl=$(grep -ihs rusticl /etc/OpenCL/vendors/*.icd | head -n 1)
+if [ -n "$rusticl" ]; then
+    drivers rusticl "$rusticl"
+    run
+    expect "rusticl without RUSTICL_ENABLE" says 'rusticl (Mesa), shows no device: RUSTICL_ENABLE is not set' out
+    expect "and what to set" has 'RUSTICL_ENABLE to radeonsi' out
+else
+    skip "rusticl without RUSTICL_ENABLE: it is not installed"
+fi
+
+# ---- hardware that no driver shows ----
+drivers none
+root=$work/machine
+mkdir -p "$root/dev/dri" "$root/sys/bus/pci/devices/0000:01:00.0" "$root/sys/bus/pci/devices/0000:02:00.0"
+echo 0x030000 >"$root/sys/bus/pci/devices/0000:01:00.0/class"
+echo 0x10de >"$root/sys/bus/pci/devices/0000:01:00.0/vendor"
+echo 0x020000 >"$root/sys/bus/pci/devices/0000:02:00.0/class"
+echo 0x8086 >"$root/sys/bus/pci/devices/0000:02:00.0/vendor"
+: >"$root/dev/dri/renderD128"
+chmod 660 "$root/dev/dri/renderD128"
+run --root "$root"
+expect "a GPU without a driver" says 'There is a GPU of NVIDIA at PCI address 0000:01:00.0, but no OpenCL driver' out
+expect "its package" has 'nvidia-opencl-icd' out
+expect "a network card is none" lacks '0000:02:00.0' out
+expect "a device file that may be opened is no problem" lacks 'renderD128' out
+# What root may open it may always: as a user of no group, whom the folders here let through.
+if [ "$(id -u)" != 0 ]; then
+    chmod 000 "$root/dev/dri/renderD128"
+    run --root "$root"
+    expect "a device file that may not be opened" says 'may not open .*/dev/dri/renderD128, which the group' out
+elif setpriv --reuid=65534 --regid=65534 --clear-groups "$tool" --version >/dev/null 2>&1; then
+    status=0
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$tool" --root "$root" >"$work/out" 2>"$work/err" || status=$?
+    expect "a device file that may not be opened" \
+        says 'This user may not open .*/dev/dri/renderD128, which the group root owns' out
+    expect "what to do" says 'To do: sudo usermod -aG root [$]USER, and log in anew' out
+else
+    skip "a device file that may not be opened: root may open all"
+fi
+
+finish
