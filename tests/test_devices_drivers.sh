@@ -59,6 +59,13 @@ with FAKE_DRIVER_HANG=clCreateContext QKV_TEST_MARK=$$ -- --timeout 1
 expect "a driver that hangs is stopped" [ $(($(date +%s) - begin)) -lt 20 ]
 expect "and says so" says 'the driver did not answer within 1 s' out
 expect "and nothing is left of it" none_left "QKV_TEST_MARK=$$"
+FAKE_DRIVER_HANG=clCreateContext QKV_TEST_MARK=$$-2 "$tool" >"$work/out" 2>"$work/err" </dev/null &
+interrupted=$!
+sleep 2
+kill -TERM "$interrupted"
+wait "$interrupted" 2>/dev/null
+sleep 1
+expect "nor where the tool itself is stopped" none_left "QKV_TEST_MARK=$$-2"
 with FAKE_DRIVER_FAIL=0x102C -- --json --no-probe
 expect "a query that fails: null, and the error" json "$work/out" \
     'd["devices"][0]["vendor"] is None and d["devices"][0]["errors"] == {"vendor": "CL_OUT_OF_RESOURCES (-5)"}'
@@ -120,7 +127,7 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
         '[d["devices"][0]["probes"]["group_size"][k] for k in ("claimed", "value")] == '"[2 * $truth, $truth]"
     expect "is less than claimed" json "$work/out" 'd["devices"][0]["probes"]["group_size"]["agreement"] == "less"'
     with LD_PRELOAD="$LD_PRELOAD" LYING_EXTENSION=cl_arm_integer_dot_product_int8 --
-    expect "an extension that is claimed and not there is marked" has '! integer dot product: claimed, found no' out
+    expect "an extension that is claimed and not there is marked" has '! integer dot product: claimed, but not there' out
     with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=REAL=half -- -d auto --json
     expect "a crash in one probe is that probe's" json "$work/out" 'd["devices"][0]["probes"]["half"]["state"] == "crashed"'
     expect "the ones after it are tried all the same" json "$work/out" \

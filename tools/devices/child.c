@@ -32,7 +32,7 @@ struct reader {
 
 static void take_line(struct reader *reader, const char *text, size_t length) {
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-    if (value && json_is_object(value)) reader->line(reader->user, value);
+    if (json_is_object(value)) reader->line(reader->user, value);
     json_decref(value);
 }
 
@@ -73,8 +73,9 @@ static bool read_words(char *tail, size_t size, size_t *used, int fd) {
             if (*used) tail[*used] = '\0';
             *used = 0;
         } else if (*used + 1 < size) {
-            tail[(*used)++] = c < 0x20 || c == 0x7f ? ' ' : (char)c;
-            tail[*used] = '\0';
+            tail[*used] = chunk[i];
+            if (c < 0x20 || c == 0x7f) tail[*used] = ' ';
+            tail[++*used] = '\0';
         }
     }
     return got > 0;
@@ -113,6 +114,24 @@ static bool reap(struct child_end *end, pid_t child) {
     end->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     end->status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     return true;
+}
+
+/* The group of the child that runs, for whoever interrupts the tool: a child that hangs must not stay behind. */
+static volatile sig_atomic_t running_group;
+
+static void interrupted(int number) {
+    if (running_group) (void)kill(-(pid_t)running_group, SIGKILL);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+static void guard_children(void) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    struct sigaction action = {.sa_handler = interrupted}, old;
+    (void)sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+            (void)sigaction(numbers[i], &action, NULL);
 }
 
 static void pause_ms(int milliseconds) {
@@ -161,11 +180,16 @@ bool child_run(struct child_end *end, const char *const *arguments, double secon
         (void)fcntl(words[i], F_SETFD, FD_CLOEXEC);
     }
     (void)fflush(NULL);
+    guard_children();
     pid_t child = fork();
     if (child == 0) become(arguments, channel[1], words[1], seconds);
+    /* Here as well, so that the group is there before anybody is told of it. */
+    if (child > 0) (void)setpgid(child, child);
+    running_group = child > 0 ? (sig_atomic_t)child : 0;
     (void)close(channel[1]);
     (void)close(words[1]);
     if (child > 0) follow(end, &reader, child, channel[0], words[0], seconds);
+    running_group = 0;
     (void)close(channel[0]);
     (void)close(words[0]);
     free(reader.bytes);

@@ -80,24 +80,32 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
     clReleaseProgram(program);
 }
 
-/* Halves the size until `attempt` succeeds; the outcome's value is that size, its detail what went wrong above it. */
-static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t least,
+/* Between the largest size that works and the smallest that does not, this often. */
+#define HALVINGS 10
+
+/*
+ * `size` itself; where that fails, by halves between what works and what does not. The outcome's value is what works, its
+ * detail what went wrong at `size`. Sizes are multiples of `unit`.
+ */
+static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t unit,
                             bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
-    char first[PROBE_DETAIL_MAX] = "";
-    enum probe_state state = PROBE_WORKS;
-    for (size_t now = size; now >= least && now > 0; now /= 2) {
-        if (attempt(outcome, device, now)) {
-            outcome->has_value = true;
-            outcome->value = now;
-            probe_result(outcome, PROBE_WORKS, "%s", first);
-            return;
-        }
-        if (!first[0]) {
-            snprintf(first, sizeof first, "%s", outcome->detail);
-            state = outcome->state;
-        }
+    size_t low = 0, high = size;
+    bool good = attempt(outcome, device, size);
+    const struct outcome first = *outcome;
+    for (int i = 0; i < HALVINGS && !good; i++) {
+        size_t middle = (low + (high - low) / 2) / unit * unit;
+        if (middle == low) break;
+        if (attempt(outcome, device, middle))
+            low = middle;
+        else
+            high = middle;
     }
-    probe_result(outcome, state, "%s", first);
+    outcome->value = good ? size : low;
+    outcome->has_value = outcome->value > 0;
+    if (good)
+        probe_result(outcome, PROBE_WORKS, "%s", "");
+    else
+        probe_result(outcome, low > 0 ? PROBE_WORKS : first.state, "%s", first.detail);
 }
 
 static bool attempt_group(struct outcome *outcome, const struct probe_device *device, size_t items) {
@@ -125,7 +133,7 @@ void probe_group_size(struct outcome *outcome, const struct probe_device *device
     size_t claimed = (size_t)probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     probe_claim(outcome, claimed);
     if (claimed == 0) claimed = 1024;
-    largest_working(outcome, device, claimed, 1, attempt_group);
+    largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, attempt_group);
 }
 
 static bool local_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t bytes) {
@@ -171,5 +179,5 @@ static bool attempt_local(struct outcome *outcome, const struct probe_device *de
 void probe_local_memory(struct outcome *outcome, const struct probe_device *device) {
     size_t claimed = (size_t)probe_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
     probe_claim(outcome, claimed);
-    largest_working(outcome, device, claimed, 256, attempt_local);
+    largest_working(outcome, device, claimed, 16, attempt_local);
 }

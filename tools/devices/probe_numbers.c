@@ -134,7 +134,7 @@ void probe_wide_integers(struct outcome *outcome, const struct probe_device *dev
 static bool time_chain(double *seconds, struct outcome *outcome, const struct probe_device *device,
                        const char *kernel) {
     const cl_float in[2] = {0.999f, 0.001f};
-    const cl_int steps = device->kind == QKV_DEVICE_SIMULATOR ? 200 : 50000;
+    const cl_int steps = 50000;
     cl_float out[4];
     const struct launch launch = {.source = tool_source_probe_numbers,
                                   .options = baseline,
@@ -163,6 +163,11 @@ void probe_fma(struct outcome *outcome, const struct probe_device *device) {
     probe_claim(outcome, out[1] == 1);
     if (out[0] != ldexpf(1, -24)) {
         probe_result(outcome, PROBE_WRONG, "rounds twice: %g instead of %g", (double)out[0], ldexp(1, -24));
+        return;
+    }
+    if (device->kind == QKV_DEVICE_SIMULATOR) {
+        outcome->claim_known = false;
+        probe_result(outcome, PROBE_WORKS, "exact; a simulator's speed means nothing");
         return;
     }
     if (!time_chain(&mad_seconds, outcome, device, "chain_mad")) return;

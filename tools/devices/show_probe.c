@@ -65,7 +65,8 @@ void format_difference(char text[VALUE_TEXT_MAX], const struct probe *probe, con
     } else if (json_is_true(claim)) {
         char word[64];
         format_state(word, probe, outcome);
-        snprintf(text, VALUE_TEXT_MAX, "%s: claimed, found %s%s", probe->label, word, found);
+        snprintf(text, VALUE_TEXT_MAX, "%s: claimed, but %s%s", probe->label,
+                 strcmp(state, "absent") == 0 ? "not there" : word, found);
     } else {
         snprintf(text, VALUE_TEXT_MAX, "%s%s", probe->label, found);
     }
