@@ -148,8 +148,14 @@ $(BUILD)/tests/support.a: $(call objects,tests/support/*.c)
 $(TEST_PROGRAMS): %: %.o $(TEST_ARCHIVES)
 	$(call SAY,LINK) $(LINK) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(PACKAGES_tests)) $(SYSTEM_LIBS)
 
+# The layer of tests/liar/liar.h; a system without OpenCL loader has no layers.
+LIAR := $(if $(filter Darwin,$(UNAME)),,$(BUILD)/tests/liar.so)
+$(LIAR): $(wildcard tests/liar/*.[ch]) tests/support/cl_calls.h tests/support/cl_calls.inc
+	@mkdir -p $(@D)
+	$(call SAY,LINK) $(COMPILE) -fvisibility=hidden -Iinclude -Itests -shared -o $@ $(filter %.c,$^)
+
 .PHONY: standins
-standins: $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/standins/*.c))
+standins: $(patsubst tests/%.c,$(BUILD)/tests/%.so,$(wildcard tests/standins/*.c)) $(LIAR)
 
 # What tests load in the place of a real library.
 $(BUILD)/tests/standins/%.so: tests/standins/%.c

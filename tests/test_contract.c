@@ -6,7 +6,7 @@
 #include "support/decode_case.h"
 
 /* All a run may call once the plan exists. clGet* ask what a handle belongs to. */
-static const enum interposed_call run_calls[] = {CALL_clEnqueueNDRangeKernel, CALL_clSetKernelArg,
+static const enum cl_call run_calls[] = {CALL_clEnqueueNDRangeKernel, CALL_clSetKernelArg,
                                                  CALL_clGetCommandQueueInfo, CALL_clGetMemObjectInfo,
                                                  CALL_clReleaseEvent};
 
@@ -14,10 +14,10 @@ static void check_only_enqueued(size_t steps) {
     for (size_t i = 0; i < NUM_COUNTS; i++) {
         bool allowed = false;
         for (size_t j = 0; j < TEST_COUNT(run_calls); j++)
-            allowed = allowed || run_calls[j] == (enum interposed_call)i;
+            allowed = allowed || run_calls[j] == (enum cl_call)i;
         if (!allowed && interposed_counts[i] != 0)
             test_fail(__FILE__, __LINE__, "%zu calls of %s in %zu steps", (size_t)interposed_counts[i],
-                      interposed_names[i], steps);
+                      cl_call_names[i], steps);
     }
     TEST_TRUE(steps == 0 || interposed_counts[CALL_clEnqueueNDRangeKernel] >= 2 * steps);
 }
@@ -108,7 +108,7 @@ static void decode_all(struct decoder *decoders, size_t n, size_t steps) {
         decoders[i].begin = 1;
         decoders[i].end = steps;
     }
-    struct interposed_balance before = interpose_balance();
+    struct cl_balance before = interpose_balance();
     interpose_reset_counts();
     for (size_t i = 1; i < n; i++)
         TEST_TRUE(pthread_create(&threads[i], NULL, decode, &decoders[i]) == 0);

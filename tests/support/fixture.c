@@ -15,7 +15,8 @@ qkv_context *test_context(void) {
     if (!shared_context) {
         TEST_OK(qkv_context_create(&shared_context, NULL, NULL));
         const qkv_device_info *device = qkv_context_device(shared_context);
-        printf("device: %s (%s)\n", device->name, device->platform_name);
+        printf("device: %s; %s; driver %s; %s\n", device->name, device->platform_name, device->driver_version,
+               device->device_version);
     }
     return shared_context;
 }
@@ -53,6 +54,11 @@ double test_scale(void) {
 
 bool test_is_slow(void) {
     return test_scale() < 0.5;
+}
+
+bool test_is_thorough(void) {
+    const char *text = getenv("QKV_TEST_THOROUGH");
+    return text && *text && !test_is_slow();
 }
 
 uint64_t test_seed(void) {

@@ -25,6 +25,8 @@ bool test_is_simulator(void);
 /* QKV_TEST_SCALE: 1, or less for implementations that are slow. */
 double test_scale(void);
 bool test_is_slow(void);
+/* QKV_TEST_THOROUGH: time is no matter. */
+bool test_is_thorough(void);
 uint64_t test_seed(void); /* QKV_TEST_SEED */
 /* n cases at scale 1, fewer below, at least 1. */
 size_t test_cases(size_t n);

@@ -3,8 +3,6 @@
  * functions itself: the library in it was linked statically, so its calls come here and are counted, refused on
  * request and passed on. The allocator is interposed the same way; what the driver or the test allocate is told from
  * the library's own by the caller's address and by the thread being inside IN_LIBRARY.
- *
- * A function that the library begins to call needs its line here (nm libqkv.a lists them).
  */
 #ifndef TEST_INTERPOSE_H
 #define TEST_INTERPOSE_H
@@ -20,50 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "support/fixture.h"
-
-/* clang-format off */
-#define INTERPOSED_CALLS(X)                                                                                           \
-    X(clGetPlatformIDs) X(clGetPlatformInfo) X(clGetDeviceIDs) X(clGetDeviceInfo) X(clCreateContext)                  \
-    X(clRetainContext) X(clReleaseContext) X(clGetContextInfo) X(clCreateCommandQueue)                                \
-    X(clRetainCommandQueue) X(clReleaseCommandQueue) X(clGetCommandQueueInfo) X(clCreateBuffer)                       \
-    X(clRetainMemObject) X(clReleaseMemObject) X(clGetMemObjectInfo) X(clCreateProgramWithSource)                     \
-    X(clCreateProgramWithBinary) X(clBuildProgram) X(clRetainProgram) X(clReleaseProgram) X(clGetProgramBuildInfo) X(clGetProgramInfo)             \
-    X(clCreateKernel) X(clRetainKernel) X(clReleaseKernel) X(clSetKernelArg) X(clGetKernelWorkGroupInfo)              \
-    X(clCreateUserEvent) X(clEnqueueNDRangeKernel) X(clEnqueueMarkerWithWaitList)                                     \
-    X(clEnqueueBarrierWithWaitList) X(clEnqueueReadBuffer) X(clEnqueueWriteBuffer) X(clEnqueueFillBuffer)             \
-    X(clEnqueueCopyBuffer) X(clRetainEvent) X(clReleaseEvent) X(clGetEventInfo) X(clWaitForEvents)                    \
-    X(clFlush) X(clFinish)
-/* clang-format on */
-
-enum interposed_call {
-#define INTERPOSED_ENUM(name) CALL_##name,
-    INTERPOSED_CALLS(INTERPOSED_ENUM)
-#undef INTERPOSED_ENUM
-        NUM_CALLS,
-    CALL_ALLOCATION = NUM_CALLS, /* malloc, calloc, realloc */
-    NUM_COUNTS
-};
-
-static const char *const interposed_names[NUM_COUNTS] = {
-#define INTERPOSED_NAME(name) #name,
-    INTERPOSED_CALLS(INTERPOSED_NAME)
-#undef INTERPOSED_NAME
-        "malloc",
-};
-
-enum interposed_object {
-    OBJECT_CONTEXT,
-    OBJECT_QUEUE,
-    OBJECT_MEM,
-    OBJECT_PROGRAM,
-    OBJECT_KERNEL,
-    OBJECT_EVENT,
-    OBJECT_ALLOCATION,
-    NUM_OBJECTS
-};
-static const char *const interposed_objects[NUM_OBJECTS] = {"context", "queue", "mem",       "program",
-                                                            "kernel",  "event", "allocation"};
+#include "support/sweep.h"
 
 /* Calls made inside IN_LIBRARY, since interpose_reset_counts(). */
 static atomic_size_t interposed_counts[NUM_COUNTS];
@@ -81,7 +36,7 @@ static _Thread_local int interposed_depth;
 
 /* The nth call of one kind fails; every one from there on where `forever`. Nothing fails while nth is 0. */
 static struct {
-    enum interposed_call call;
+    enum cl_call call;
     size_t nth;
     cl_int error;
     bool forever;
@@ -98,7 +53,7 @@ static size_t interposed_num_events;
 /* Lets other threads run before every call, so that what a lock must keep together comes apart without it. */
 static bool interposed_hesitates;
 
-static cl_int interposed_enter(enum interposed_call call) {
+static cl_int interposed_enter(enum cl_call call) {
     if (interposed_hesitates) sched_yield();
     if (interposed_depth == 0) return CL_SUCCESS;
     atomic_fetch_add_explicit(&interposed_counts[call], 1, memory_order_relaxed);
@@ -122,7 +77,7 @@ static inline void interpose_reset_counts(void) {
         atomic_store(&interposed_counts[i], 0);
 }
 
-static inline void interpose_fault(enum interposed_call call, size_t nth, cl_int error) {
+static inline void interpose_fault(enum cl_call call, size_t nth, cl_int error) {
     memset(&interposed_fault, 0, sizeof interposed_fault);
     memset(&interposed_second_fault, 0, sizeof interposed_second_fault);
     interposed_fault.call = call;
@@ -138,24 +93,17 @@ static inline bool interpose_disarm(void) {
     return fired;
 }
 
-struct interposed_balance {
-    long live[NUM_OBJECTS];
-};
-
-static inline struct interposed_balance interpose_balance(void) {
-    struct interposed_balance balance;
+static inline struct cl_balance interpose_balance(void) {
+    struct cl_balance balance;
     for (size_t i = 0; i < NUM_OBJECTS; i++)
         balance.live[i] = atomic_load(&interposed_live[i]);
     return balance;
 }
 
 /* Fails unless the program holds as many objects of each kind as it did. */
-static inline void interpose_check_balance(const struct interposed_balance *before) {
-    struct interposed_balance now = interpose_balance();
-    for (size_t i = 0; i < NUM_OBJECTS; i++)
-        if (now.live[i] != before->live[i])
-            test_fail(__FILE__, __LINE__, "%ld %s references more than before", now.live[i] - before->live[i],
-                      interposed_objects[i]);
+static inline void interpose_check_balance(const struct cl_balance *before) {
+    struct cl_balance now = interpose_balance();
+    sweep_check_balance(before, &now);
 }
 
 /* Starts following every command's event. */

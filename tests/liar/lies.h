@@ -1,0 +1,62 @@
+/* The liar's parts: what was told, and what is done about it. */
+#ifndef TEST_LIAR_LIES_H
+#define TEST_LIAR_LIES_H
+
+#include "liar/liar.h"
+
+#include <CL/cl_layer.h>
+
+enum lie_kind {
+    LIE_FAIL,
+    LIE_CRASH,
+    LIE_DELAY,
+    LIE_HIDE,
+    LIE_DEVICE,
+    LIE_SIZE,
+    LIE_KERNEL,
+    LIE_MOST,
+    LIE_REFUSE,
+    LIE_LAZY,
+    LIE_SHORT,
+    LIE_WRONG,
+    NUM_LIE_KINDS
+};
+
+struct lie {
+    enum lie_kind kind;
+    char subject[64]; /* what follows '=' */
+    char value[64];   /* what follows the first ':'; "" */
+    unsigned code;    /* of CALL and PARAM */
+    unsigned long long number;
+    bool is_number;
+    long error;
+};
+
+/* ---- lies.c ---- */
+bool lies_tell(const char *text);
+/* The first lie of this kind about this name, or about '*'; NULL. */
+const struct lie *lies_about(enum lie_kind kind, const char *subject);
+const struct lie *lies_about_code(enum lie_kind kind, unsigned code);
+/* The nth lie of this kind, or NULL. */
+const struct lie *lies_nth(enum lie_kind kind, size_t n);
+
+/* ---- twist.c: replaces the functions whose answers are lies; `driver` is what they twist ---- */
+void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *driver);
+
+/* ---- spoil.c: kernels that compute something else ---- */
+void spoil_begin(const cl_icd_dispatch *driver);
+void spoil_remember_argument(cl_kernel kernel, cl_uint index, size_t bytes, const void *value);
+/* References to a buffer or kernel that the program gains or gives up. */
+void spoil_count(void *object, long more);
+struct launch {
+    cl_command_queue queue;
+    cl_kernel kernel;
+    cl_uint dims;
+    const size_t *offset, *global, *local;
+    cl_uint num_wait;
+    const cl_event *wait;
+    cl_event *event;
+};
+cl_int spoil_launch(const struct launch *launch, double part);
+
+#endif

@@ -1,0 +1,220 @@
+/* Answers that are not the driver's, and limits that are lower than what it says. */
+#include "liar/lies.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static cl_icd_dispatch driver;
+
+/* ---- answers ---- */
+
+static bool driver_shows(cl_device_id device) {
+    char name[256] = "";
+    (void)driver.clGetDeviceInfo(device, CL_DEVICE_NAME, sizeof name - 1, name, NULL);
+    const struct lie *lie;
+    for (size_t i = 0; (lie = lies_nth(LIE_HIDE, i)) != NULL; i++)
+        if (!strcmp(lie->subject, "*") || strstr(name, lie->subject)) return false;
+    return true;
+}
+
+static cl_int CL_API_CALL get_devices(cl_platform_id platform, cl_device_type type, cl_uint n, cl_device_id *out,
+                                      cl_uint *count) {
+    cl_device_id all[256];
+    cl_uint found = 0, shown = 0;
+    if (!lies_nth(LIE_HIDE, 0)) return driver.clGetDeviceIDs(platform, type, n, out, count);
+    cl_int error = driver.clGetDeviceIDs(platform, type, 256, all, &found);
+    if (error != CL_SUCCESS) return error;
+    for (cl_uint i = 0; i < found && i < 256; i++)
+        if (driver_shows(all[i])) {
+            if (out && shown < n) out[shown] = all[i];
+            shown++;
+        }
+    if (count) *count = shown;
+    return shown ? CL_SUCCESS : CL_DEVICE_NOT_FOUND;
+}
+
+/* Writes the lie in the form of the true answer: of `bytes`, made of numbers of 4 or of 8 bytes. */
+static void write_number(void *out, size_t bytes, unsigned long long number) {
+    const cl_uint small = number > 0xffffffffu ? 0xffffffffu : (cl_uint)number;
+    const cl_ulong large = number;
+    const size_t width = bytes == sizeof small ? sizeof small : sizeof large;
+    for (size_t at = 0; at + width <= bytes; at += width)
+        memcpy((char *)out + at, width == sizeof small ? (const void *)&small : (const void *)&large, width);
+}
+
+static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info what, size_t n, void *value,
+                                          size_t *size) {
+    const struct lie *lie = lies_about_code(LIE_DEVICE, what), *larger = lies_about_code(LIE_SIZE, what);
+    size_t bytes = 0;
+    if (larger && !value && size) {
+        *size = (size_t)larger->number;
+        return CL_SUCCESS;
+    }
+    /* Who believed the size has memory of another one; the driver is asked for what there is. */
+    if (larger && driver.clGetDeviceInfo(device, what, 0, NULL, &bytes) == CL_SUCCESS && n > bytes) n = bytes;
+    if (!lie) return driver.clGetDeviceInfo(device, what, n, value, size);
+    if (!strcmp(lie->value, "fail")) return CL_INVALID_VALUE;
+    cl_int error = driver.clGetDeviceInfo(device, what, 0, NULL, &bytes);
+    if (error != CL_SUCCESS) return error;
+    if (!lie->is_number) bytes = strlen(lie->value) + 1;
+    if (size) *size = bytes;
+    if (value && n < bytes) return CL_INVALID_VALUE;
+    if (value && lie->is_number)
+        write_number(value, bytes, lie->number);
+    else if (value)
+        memcpy(value, lie->value, bytes);
+    return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL get_work_group_info(cl_kernel kernel, cl_device_id device, cl_kernel_work_group_info what,
+                                              size_t n, void *value, size_t *size) {
+    const struct lie *lie = lies_about_code(LIE_KERNEL, what);
+    if (lie && !lie->is_number) return CL_INVALID_VALUE;
+    cl_int error = driver.clGetKernelWorkGroupInfo(kernel, device, what, n, value, size);
+    if (lie && value && error == CL_SUCCESS) write_number(value, n, lie->number);
+    return error;
+}
+
+/* ---- builds ---- */
+
+/* A kernel's declaration is the one place of a source where its name has a parenthesis behind it. */
+static bool declares(const char *source, const char *kernel) {
+    const size_t length = strlen(kernel);
+    for (const char *at = source; (at = strstr(at, kernel)) != NULL; at++)
+        if (at > source && strchr(" \n*", at[-1]) && at[length] == '(') return true;
+    return false;
+}
+
+static bool is_refused(cl_program program) {
+    size_t bytes = 0;
+    const struct lie *lie;
+    if (!lies_nth(LIE_REFUSE, 0)) return false;
+    if (driver.clGetProgramInfo(program, CL_PROGRAM_SOURCE, 0, NULL, &bytes) != CL_SUCCESS) return false;
+    char *source = calloc(bytes + 1, 1);
+    if (source) (void)driver.clGetProgramInfo(program, CL_PROGRAM_SOURCE, bytes, source, NULL);
+    bool refused = false;
+    for (size_t i = 0; source && (lie = lies_nth(LIE_REFUSE, i)) != NULL; i++)
+        refused = refused || !strcmp(lie->subject, "*") || declares(source, lie->subject);
+    free(source);
+    return refused;
+}
+
+static cl_int CL_API_CALL build_program(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
+                                        void(CL_CALLBACK *notify)(cl_program, void *), void *user) {
+    if (is_refused(program)) return CL_BUILD_PROGRAM_FAILURE;
+    return driver.clBuildProgram(program, n, devices, options, notify, user);
+}
+
+static cl_int CL_API_CALL get_build_info(cl_program program, cl_device_id device, cl_program_build_info what, size_t n,
+                                         void *value, size_t *size) {
+    static const char log[] = "refused by the liar";
+    if (what != CL_PROGRAM_BUILD_LOG || !is_refused(program))
+        return driver.clGetProgramBuildInfo(program, device, what, n, value, size);
+    if (value && n < sizeof log) return CL_INVALID_VALUE;
+    if (value) memcpy(value, log, sizeof log);
+    if (size) *size = sizeof log;
+    return CL_SUCCESS;
+}
+
+/* ---- memory and launches ---- */
+
+static bool exceeds(const char *what, unsigned long long used) {
+    const struct lie *lie = lies_about(LIE_MOST, what);
+    return lie && used > lie->number;
+}
+
+static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, size_t n, void *host, cl_int *error) {
+    if (exceeds("allocation", n)) {
+        if (error) *error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        return NULL;
+    }
+    cl_mem made = driver.clCreateBuffer(context, flags, n, host, error);
+    if (made) spoil_count(made, 1);
+    return made;
+}
+
+static cl_int CL_API_CALL retain_buffer(cl_mem buffer) {
+    cl_int error = driver.clRetainMemObject(buffer);
+    if (error == CL_SUCCESS) spoil_count(buffer, 1);
+    return error;
+}
+
+static cl_int CL_API_CALL release_buffer(cl_mem buffer) {
+    spoil_count(buffer, -1);
+    return driver.clReleaseMemObject(buffer);
+}
+
+static cl_kernel CL_API_CALL create_kernel(cl_program program, const char *name, cl_int *error) {
+    cl_kernel made = driver.clCreateKernel(program, name, error);
+    if (made) spoil_count(made, 1);
+    return made;
+}
+
+static cl_int CL_API_CALL retain_kernel(cl_kernel kernel) {
+    cl_int error = driver.clRetainKernel(kernel);
+    if (error == CL_SUCCESS) spoil_count(kernel, 1);
+    return error;
+}
+
+static cl_int CL_API_CALL release_kernel(cl_kernel kernel) {
+    spoil_count(kernel, -1);
+    return driver.clReleaseKernel(kernel);
+}
+
+static cl_int CL_API_CALL set_kernel_arg(cl_kernel kernel, cl_uint index, size_t n, const void *value) {
+    cl_int error = driver.clSetKernelArg(kernel, index, n, value);
+    if (error == CL_SUCCESS) spoil_remember_argument(kernel, index, n, value);
+    return error;
+}
+
+static cl_int check_limits(const struct launch *l) {
+    size_t items = 1;
+    cl_device_id device = NULL;
+    cl_ulong bytes = 0;
+    for (cl_uint i = 0; l->local && i < l->dims; i++)
+        items *= l->local[i];
+    if (exceeds("group", items)) return CL_INVALID_WORK_GROUP_SIZE;
+    (void)driver.clGetCommandQueueInfo(l->queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
+    (void)driver.clGetKernelWorkGroupInfo(l->kernel, device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    return exceeds("local", bytes) ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
+                                         const size_t *global, const size_t *local, cl_uint n, const cl_event *wait,
+                                         cl_event *event) {
+    char name[128] = "";
+    size_t fewer[3] = {1, 1, 1};
+    struct launch launch = {queue, kernel, dims, offset, global, local, n, wait, event};
+    (void)driver.clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
+    cl_int error = check_limits(&launch);
+    if (error != CL_SUCCESS) return error;
+    const struct lie *wrong = lies_about(LIE_WRONG, name);
+    if (wrong) return spoil_launch(&launch, *wrong->value ? strtod(wrong->value, NULL) : 1e-3);
+    bool nothing = lies_about(LIE_LAZY, name) != NULL;
+    if (lies_about(LIE_SHORT, name) && dims <= 3) {
+        memcpy(fewer, global, dims * sizeof *global);
+        fewer[0] -= local ? local[0] : 1;
+        nothing = nothing || fewer[0] == 0;
+        global = fewer;
+    }
+    if (nothing) return driver.clEnqueueMarkerWithWaitList(queue, n, wait, event);
+    return driver.clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, n, wait, event);
+}
+
+void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *true_ones) {
+    driver = *true_ones;
+    spoil_begin(&driver);
+    table->clGetDeviceIDs = get_devices;
+    table->clGetDeviceInfo = get_device_info;
+    table->clGetKernelWorkGroupInfo = get_work_group_info;
+    table->clBuildProgram = build_program;
+    table->clGetProgramBuildInfo = get_build_info;
+    table->clCreateBuffer = create_buffer;
+    table->clRetainMemObject = retain_buffer;
+    table->clReleaseMemObject = release_buffer;
+    table->clCreateKernel = create_kernel;
+    table->clRetainKernel = retain_kernel;
+    table->clSetKernelArg = set_kernel_arg;
+    table->clReleaseKernel = release_kernel;
+    table->clEnqueueNDRangeKernel = enqueue_kernel;
+}

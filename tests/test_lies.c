@@ -1,0 +1,331 @@
+/*
+ * Drivers that lie, by the layer of liar/liar.h: whatever they say and whichever call they refuse, there is a right result
+ * or an error that says why, and nothing stays behind.
+ */
+#include "support/compare.h"
+#include "support/liar_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the log callback was told. */
+struct told {
+    size_t warnings;
+    char text[16384];
+};
+
+static void listen(void *user, qkv_log_level level, const char *message) {
+    struct told *told = user;
+    size_t used = strlen(told->text);
+    if (level > QKV_LOG_WARNING) return;
+    told->warnings++;
+    (void)snprintf(told->text + used, sizeof told->text - used, "%s\n", message);
+}
+
+struct problem {
+    struct layer_case c;
+    struct layer_data data;
+    struct layer_reference reference;
+};
+
+/* One layer on host data, and what became of it. */
+struct outcome {
+    qkv_status status;
+    char solvers[2][16]; /* of linear layers and attention; "" without a result */
+    char message[8192];
+    struct told told;
+};
+
+static void read_solver(char *out, size_t bytes, const char *text, const char *operation) {
+    const char *at = strstr(text, operation);
+    out[0] = '\0';
+    if (at) (void)snprintf(out, bytes, "%.*s", (int)strcspn(at + strlen(operation), " "), at + strlen(operation));
+}
+
+/* Creates a context and a layer, runs it, compares, destroys all, and looks for what is left. */
+static void try_layer(struct outcome *out, const struct problem *p, const char *solver) {
+    struct cl_balance before = liar_saboteur.balance();
+    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
+    qkv_host_layer_args args = QKV_HOST_LAYER_ARGS_INIT;
+    qkv_layer_desc desc = layer_desc(&p->c, &p->data);
+    size_t count = p->c.batch * p->c.seq_q * p->c.out_dim;
+    float *result = test_alloc(count, sizeof(float));
+    qkv_context *context = NULL;
+    qkv_layer *layer = NULL;
+    memset(out, 0, sizeof *out);
+    options.log = listen, options.log_user = &out->told, options.solver = solver;
+    args.batch = desc.max_batch = p->c.batch, args.seq_q = desc.max_seq_q = p->c.seq_q;
+    args.x = p->data.x, args.causal = p->c.causal;
+    liar_step(1);
+    out->status = qkv_context_create(&context, NULL, &options);
+    if (!out->status) out->status = qkv_layer_create(&layer, context, &desc);
+    if (!out->status) {
+        read_solver(out->solvers[0], sizeof out->solvers[0], qkv_layer_describe(layer), "linear=");
+        read_solver(out->solvers[1], sizeof out->solvers[1], qkv_layer_describe(layer), "attention=");
+    }
+    qkv_layer_destroy(layer);
+    if (!out->status) out->status = qkv_host_layer(result, context, &desc, &args);
+    if (out->status) (void)snprintf(out->message, sizeof out->message, "%s", qkv_error_message());
+    qkv_context_destroy(context);
+    liar_step(-1);
+    if (!out->status) TEST_CLOSE("out", result, p->reference.out, p->reference.dout, count);
+    free(result);
+    struct cl_balance now = liar_saboteur.balance();
+    sweep_check_balance(&before, &now);
+}
+
+/* Heads wide enough for every regime of every solver. */
+static void problem_open(struct problem *p) {
+    struct test_random random = test_random_start(test_seed(), 31);
+    p->c = (struct layer_case){.batch = 1,
+                               .seq_q = 5,
+                               .embed_dim = 24,
+                               .num_heads = 2,
+                               .num_kv_heads = 2,
+                               .head_dim = 16,
+                               .value_dim = 16,
+                               .out_dim = 20,
+                               .layout = QKV_WEIGHT_OUT_IN,
+                               .biases = true,
+                               .wo = true,
+                               .causal = QKV_CAUSAL_FIRST};
+    layer_data_make(&p->data, &p->c, &random);
+    layer_reference_make(&p->reference, &p->c, &p->data);
+    liar_tell("%s", "");
+}
+
+static void problem_close(struct problem *p) {
+    liar_tell("%s", "");
+    layer_reference_free(&p->reference);
+    layer_data_free(&p->data);
+}
+
+/* ---- every call of a whole layer, from creating the context to destroying it ---- */
+
+START_TEST(every_call) {
+    static const struct sweep sweep = {"context and host layer", play_host, false, EVERY_CALL};
+    struct job job;
+    struct stage stage;
+    if (!liar_meet()) return;
+    stage_open(&stage, &liar_saboteur, &job, 0);
+    sweep_call(&sweep, &stage, (enum cl_call)_i);
+    stage_close(&stage);
+}
+END_TEST
+
+/* ---- kernels that compute something else, or do not build ---- */
+
+static const struct bad_solver {
+    const char *operation, *solver;
+    const char *kernels[4];
+} bad_solvers[] = {
+    {"linear", "vector", {"linear_vector"}},
+    {"linear", "tile", {"linear_tile"}},
+    {"linear", "plain", {"linear_plain"}},
+    {"attention", "vector", {"attention_vector", "attention_decode", "attention_merge"}},
+    {"attention", "tile", {"attention_tile", "attention_tile_merge"}},
+    {"attention", "plain", {"attention_plain"}},
+};
+
+static const struct bad_way {
+    const char *lie;
+    qkv_status status;
+    const char *word; /* the reason that is told */
+} bad_ways[] = {
+    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
+    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
+    {"short", QKV_SELF_TEST_FAILED, "self-test"},
+    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
+};
+
+/* A reduced self-test, as a simulator gets, has no keys to split. */
+static bool is_tested(const char *kernel) {
+    return !test_is_simulator() || !strstr(kernel, "merge");
+}
+
+/* Is it false to say that this device can use the solver? */
+static bool is_refused(const struct problem *p, const char *choice) {
+    struct outcome honest;
+    liar_tell("%s", "");
+    try_layer(&honest, p, choice);
+    if (test_solver_refused(honest.status, choice)) return true;
+    if (honest.status) test_fail(__FILE__, __LINE__, "honest, %s: %s", choice, honest.message);
+    return false;
+}
+
+/* A solver taken by name has nobody to stand in for it: its failure is the error. */
+START_TEST(bad_forced_solver) {
+    const struct bad_solver *bad = &bad_solvers[_i];
+    struct problem p;
+    struct outcome out;
+    char choice[48];
+    if (!liar_meet()) return;
+    problem_open(&p);
+    (void)snprintf(choice, sizeof choice, "%s=%s", bad->operation, bad->solver);
+    bool refused = is_refused(&p, choice);
+    for (size_t w = 0; w < TEST_COUNT(bad_ways) && !refused; w++)
+        for (size_t k = 0; k < TEST_COUNT(bad->kernels) && bad->kernels[k]; k++) {
+            if (!is_tested(bad->kernels[k])) continue;
+            test_note("%s=%s", bad_ways[w].lie, bad->kernels[k]);
+            liar_tell("%s=%s", bad_ways[w].lie, bad->kernels[k]);
+            try_layer(&out, &p, choice);
+            if (out.status != bad_ways[w].status || !strstr(out.message, choice) ||
+                !strstr(out.message, bad_ways[w].word))
+                test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
+        }
+    problem_close(&p);
+}
+END_TEST
+
+/* One solver after the other goes bad: each time the next one is taken, the result is right and the log told; when none is
+ * left, the error names each of them. */
+static void spoil_in_turn(const struct problem *p, const struct bad_way *way, int operation) {
+    static const char *const operations[] = {"linear", "attention"};
+    char lies[1024] = "", bad[4][32];
+    size_t num_bad = 0;
+    struct outcome out;
+    for (;;) {
+        liar_tell("%s", lies);
+        test_note("%s", lies);
+        try_layer(&out, p, NULL);
+        for (size_t i = 0; i < num_bad; i++)
+            if (!strstr(out.status ? out.message : out.told.text, bad[i]))
+                test_fail(__FILE__, __LINE__, "nothing says that %s is bad: %s%s", bad[i], out.message, out.told.text);
+        if (out.status || num_bad == TEST_COUNT(bad)) break;
+        const char *solver = out.solvers[operation];
+        (void)snprintf(bad[num_bad++], sizeof bad[0], "%s=%s", operations[operation], solver);
+        size_t before = strlen(lies);
+        for (size_t i = 0; i < TEST_COUNT(bad_solvers); i++)
+            for (size_t k = 0; k < 4 && bad_solvers[i].kernels[k]; k++)
+                if (!strcmp(bad_solvers[i].operation, operations[operation]) && !strcmp(bad_solvers[i].solver, solver))
+                    (void)snprintf(lies + strlen(lies), sizeof lies - strlen(lies), "%s=%s;", way->lie,
+                                   bad_solvers[i].kernels[k]);
+        if (strlen(lies) == before) test_fail(__FILE__, __LINE__, "solver \"%s\" has no row in bad_solvers", solver);
+    }
+    if (out.status != way->status || num_bad < 2)
+        test_fail(__FILE__, __LINE__, "after %zu solvers %s: %s", num_bad, qkv_status_name(out.status), out.message);
+}
+
+START_TEST(bad_solvers_in_turn) {
+    struct problem p;
+    const char *forced = getenv("QKV_SOLVER");
+    if (!liar_meet()) return;
+    if (forced && *forced) {
+        test_skip("QKV_SOLVER leaves no other solver to fall back to");
+        return;
+    }
+    problem_open(&p);
+    spoil_in_turn(&p, &bad_ways[_i / 2], _i % 2);
+    problem_close(&p);
+}
+END_TEST
+
+/* ---- what drivers say, and what they refuse ---- */
+
+static const struct lie_case {
+    const char *lies;
+    qkv_status status; /* QKV_OK: a right result */
+    const char *word;  /* of the error */
+} lie_cases[] = {
+    {"device=MAX_COMPUTE_UNITS:0", QKV_OK, NULL},
+    {"device=MAX_COMPUTE_UNITS:4294967295", QKV_OK, NULL},
+    {"device=MAX_COMPUTE_UNITS:fail", QKV_OK, NULL},
+    {"device=MAX_CLOCK_FREQUENCY:0", QKV_OK, NULL},
+    {"device=MAX_CLOCK_FREQUENCY:4294967295", QKV_OK, NULL},
+    {"device=NATIVE_VECTOR_WIDTH_FLOAT:0", QKV_OK, NULL},
+    {"device=NATIVE_VECTOR_WIDTH_FLOAT:3", QKV_OK, NULL},
+    {"device=NATIVE_VECTOR_WIDTH_FLOAT:4294967295", QKV_OK, NULL},
+    {"device=NATIVE_VECTOR_WIDTH_FLOAT:fail", QKV_OK, NULL},
+    {"device=MAX_WORK_GROUP_SIZE:0", QKV_OK, NULL},
+    {"device=MAX_WORK_GROUP_SIZE:fail", QKV_OK, NULL},
+    {"device=MAX_WORK_GROUP_SIZE:1", QKV_OK, NULL},
+    {"device=MAX_WORK_GROUP_SIZE:18446744073709551615; kernel=WORK_GROUP_SIZE:18446744073709551615; most=group:16", QKV_OK, NULL},
+    {"kernel=WORK_GROUP_SIZE:0", QKV_OK, NULL},
+    {"kernel=WORK_GROUP_SIZE:fail", QKV_OK, NULL},
+    {"kernel=WORK_GROUP_SIZE:7", QKV_OK, NULL},
+    {"most=group:16", QKV_OK, NULL},
+    {"most=group:1", QKV_OK, NULL},
+    {"device=MAX_WORK_ITEM_SIZES:0", QKV_OK, NULL},
+    {"device=MAX_WORK_ITEM_SIZES:1", QKV_OK, NULL},
+    {"device=MAX_WORK_ITEM_SIZES:fail", QKV_OK, NULL},
+    {"device=MAX_WORK_ITEM_SIZES:18446744073709551615", QKV_OK, NULL},
+    {"device=LOCAL_MEM_SIZE:0", QKV_OK, NULL},
+    {"device=LOCAL_MEM_SIZE:fail", QKV_OK, NULL},
+    {"device=LOCAL_MEM_SIZE:18446744073709551615", QKV_OK, NULL},
+    {"device=LOCAL_MEM_SIZE:18446744073709551615; most=local:1024", QKV_OK, NULL},
+    {"kernel=LOCAL_MEM_SIZE:0; most=local:1024", QKV_OK, NULL},
+    {"kernel=LOCAL_MEM_SIZE:18446744073709551615", QKV_OK, NULL},
+    {"kernel=LOCAL_MEM_SIZE:fail", QKV_OK, NULL},
+    {"device=GLOBAL_MEM_SIZE:0", QKV_OK, NULL},
+    {"device=GLOBAL_MEM_SIZE:fail", QKV_OK, NULL},
+    {"device=MAX_MEM_ALLOC_SIZE:0", QKV_OK, NULL},
+    {"device=MAX_MEM_ALLOC_SIZE:fail", QKV_OK, NULL},
+    {"device=MAX_MEM_ALLOC_SIZE:18446744073709551615", QKV_OK, NULL},
+    {"device=MAX_MEM_ALLOC_SIZE:64", QKV_OUT_OF_DEVICE_MEMORY, "64"},
+    {"most=allocation:64", QKV_OUT_OF_DEVICE_MEMORY, "clCreateBuffer"},
+    {"device=TYPE:0", QKV_OK, NULL},
+    {"device=TYPE:fail", QKV_OK, NULL},
+    {"device=TYPE:4", QKV_OK, NULL},
+    {"device=PLATFORM:fail", QKV_OK, NULL},
+    {"device=NAME:fail", QKV_OK, NULL},
+    {"device=NAME:", QKV_OK, NULL},
+    {"device=VERSION:fail", QKV_OK, NULL},
+    {"device=VERSION:nonsense", QKV_OK, NULL},
+    {"device=VERSION:OpenCL 1.1 old", QKV_NO_DEVICE, "older than OpenCL 1.2"},
+    {"device=OPENCL_C_VERSION:fail", QKV_OK, NULL},
+    {"device=EXTENSIONS:fail; device=DRIVER_VERSION:fail; device=VENDOR:fail", QKV_OK, NULL},
+    {"size=NAME:18446744073709551615", QKV_OK, NULL},
+    {"size=NAME:0", QKV_OK, NULL},
+    {"size=DRIVER_VERSION:9223372036854775807", QKV_OK, NULL},
+    {"size=MAX_COMPUTE_UNITS:3", QKV_OK, NULL},
+    {"device=AVAILABLE:0", QKV_NO_DEVICE, "not available"},
+    {"device=AVAILABLE:fail", QKV_OK, NULL},
+    {"device=COMPILER_AVAILABLE:0", QKV_NO_DEVICE, "compiler"},
+    {"device=ENDIAN_LITTLE:0", QKV_NO_DEVICE, "big-endian"},
+    {"device=QUEUE_PROPERTIES:0", QKV_OK, NULL},
+    {"hide=*", QKV_NO_DEVICE, "none"},
+    {"refuse=*", QKV_BUILD_FAILED, "refused by the liar"},
+    {"refuse=probe_fma", QKV_OK, NULL},
+    {"refuse=probe_loops", QKV_OK, NULL},
+    {"lazy=probe_fma", QKV_OK, NULL},
+    {"lazy=probe_loops", QKV_SELF_TEST_FAILED, "loop"},
+    {"wrong=probe_loops", QKV_SELF_TEST_FAILED, "loop"},
+    {"wrong=linear_pack", QKV_SELF_TEST_FAILED, "self-test"},
+    {"lazy=linear_bias", QKV_SELF_TEST_FAILED, "self-test"},
+    {"wrong=*", QKV_SELF_TEST_FAILED, NULL},
+    {"delay=clBuildProgram:20000; delay=clEnqueueNDRangeKernel:500; delay=clGetDeviceInfo:1000", QKV_OK, NULL},
+};
+
+START_TEST(one_lie) {
+    const struct lie_case *c = &lie_cases[_i];
+    struct problem p;
+    struct outcome out;
+    if (!liar_meet()) return;
+    problem_open(&p);
+    liar_tell("%s", c->lies);
+    test_note("%s", c->lies);
+    try_layer(&out, &p, NULL);
+    if (out.status != c->status || (c->word && !strstr(out.message, c->word)))
+        test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
+    liar_tell("%s", "");
+    try_layer(&out, &p, NULL);
+    if (out.status) test_fail(__FILE__, __LINE__, "afterwards %s: %s", qkv_status_name(out.status), out.message);
+    problem_close(&p);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+    (void)argc;
+    liar_place(argv[0]);
+    Suite *suite = suite_create("lies");
+    TCase *solvers = tcase_create("solvers"), *lies = tcase_create("lies"), *calls = tcase_create("calls");
+    tcase_add_loop_test(solvers, bad_forced_solver, 0, TEST_COUNT(bad_solvers));
+    tcase_add_loop_test(solvers, bad_solvers_in_turn, 0, 2 * TEST_COUNT(bad_ways));
+    tcase_add_loop_test(lies, one_lie, 0, TEST_COUNT(lie_cases));
+    tcase_add_loop_test(calls, every_call, 0, NUM_CALLS);
+    suite_add_tcase(suite, solvers);
+    suite_add_tcase(suite, lies);
+    suite_add_tcase(suite, calls);
+    return test_main(suite);
+}
