@@ -136,6 +136,29 @@ qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, 
     return status;
 }
 
+/* Tries them in turn. `reasons` receives why each one failed; compilers' logs are cut, lest the first leave no room. */
+static qkv_status try_candidates(struct qkvi_plan *out, struct qkvi_programs *programs,
+                                 const struct qkvi_problem *problem, const struct qkvi_solver *const *candidates,
+                                 size_t count, struct qkvi_text *reasons) {
+    qkv_status status = QKV_UNSUPPORTED;
+    for (size_t i = 0; i < count; i++) {
+        status = qkvi_plan_try(out, programs, problem, candidates[i], false);
+        if (!status) return QKV_OK;
+        qkvi_fail_prefix(status, "solver %s=%s", qkvi_operation_name(problem->operation), candidates[i]->name);
+        qkvi_text_add(reasons, "%s%.1500s", i ? "\n" : "", qkv_error_message());
+        /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
+        if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
+        /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
+        if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY)
+            return status;
+        if (count > 1)
+            qkvi_log(&programs->rt->log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s",
+                     qkv_error_message());
+    }
+    if (count > 1 && !reasons->failed) qkvi_fail(status, "%s", qkvi_text_get(reasons));
+    return status;
+}
+
 qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                             const struct qkvi_choice *forced) {
     const struct qkvi_log *log = &programs->rt->log;
@@ -144,22 +167,13 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
     qkv_status status = qkvi_programs_probe(programs);
     if (status) return status;
     size_t count = list_candidates(candidates, programs, problem, forced);
-    status = QKV_UNSUPPORTED;
-    for (size_t i = 0; i < count; i++) {
-        status = qkvi_plan_try(out, programs, problem, candidates[i], false);
-        if (!status) {
-            qkvi_log(log, QKV_LOG_INFO, "%s%s", out->description, *name ? " (forced)" : "");
-            return QKV_OK;
-        }
-        qkvi_fail_prefix(status, "solver %s=%s", operation, candidates[i]->name);
-        /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
-        if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
-        /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
-        if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY) break;
-        if (!*name)
-            qkvi_log(log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s", qkv_error_message());
-    }
-    qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());
+    struct qkvi_text reasons = {0};
+    status = try_candidates(out, programs, problem, candidates, count, &reasons);
+    qkvi_text_free(&reasons);
+    if (status)
+        qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());
+    else
+        qkvi_log(log, QKV_LOG_INFO, "%s%s", out->description, *name ? " (forced)" : "");
     return status;
 }
 

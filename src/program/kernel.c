@@ -36,7 +36,8 @@ void qkvi_kernel_destroy(struct qkvi_kernel *kernel) {
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
     (void)pthread_mutex_lock(&kernel->lock);
-    qkv_status status = qkvi_chain_launch(chain, kernel->kernel, kernel->name, args, num_args, dims, global, local);
+    qkv_status status = qkvi_chain_launch(chain, kernel->kernel, kernel->name, args, num_args, dims, global, local,
+                                          kernel->any_group);
     (void)pthread_mutex_unlock(&kernel->lock);
     return status;
 }

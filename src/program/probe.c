@@ -62,6 +62,11 @@ static qkv_status measure_fma(bool *fast, struct qkvi_programs *programs) {
     qkvi_kernel_destroy(kernels[0]);
     qkvi_kernel_destroy(kernels[1]);
     qkvi_buffer_release(out);
+    /* A compiler that does not know fma() leaves the other one. */
+    if (status == QKV_BUILD_FAILED) {
+        *fast = false;
+        return QKV_OK;
+    }
     if (status) return status;
     *fast = best[1] < 2 * best[0];
     qkvi_log(&programs->rt->log, QKV_LOG_INFO, "fma() is %s on %s (%.2f times mad())", *fast ? "fast" : "slow",

@@ -55,6 +55,7 @@ struct qkvi_kernel {
     const char *name;   /* as given at creation: static text */
     size_t group_limit; /* CL_KERNEL_WORK_GROUP_SIZE */
     size_t local_bytes; /* CL_KERNEL_LOCAL_MEM_SIZE */
+    bool any_group;     /* set by solvers whose work-items share nothing: a driver may choose other groups */
 };
 qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
                               const char *options, const char *name);

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Longer than any text of a driver's; a size beyond it is not to be believed. */
+#define MAX_TEXT ((size_t)1 << 20)
+
 /* Some drivers pad names with blanks on either side. */
 static void trim(char *text) {
     size_t begin = strspn(text, " \t\n");
@@ -14,7 +17,8 @@ static void trim(char *text) {
 
 char *qkvi_device_text(cl_device_id device, cl_device_info name) {
     size_t bytes = 0;
-    if (clGetDeviceInfo(device, name, 0, NULL, &bytes) != CL_SUCCESS || bytes == 0) return qkvi_strdup("");
+    if (clGetDeviceInfo(device, name, 0, NULL, &bytes) != CL_SUCCESS || bytes == 0 || bytes > MAX_TEXT)
+        return qkvi_strdup("");
     char *text = calloc(bytes + 1, 1);
     if (text && clGetDeviceInfo(device, name, bytes, text, NULL) != CL_SUCCESS) text[0] = '\0';
     if (text) trim(text);
@@ -23,7 +27,8 @@ char *qkvi_device_text(cl_device_id device, cl_device_info name) {
 
 char *qkvi_platform_text(cl_platform_id platform, cl_platform_info name) {
     size_t bytes = 0;
-    if (clGetPlatformInfo(platform, name, 0, NULL, &bytes) != CL_SUCCESS || bytes == 0) return qkvi_strdup("");
+    if (clGetPlatformInfo(platform, name, 0, NULL, &bytes) != CL_SUCCESS || bytes == 0 || bytes > MAX_TEXT)
+        return qkvi_strdup("");
     char *text = calloc(bytes + 1, 1);
     if (text && clGetPlatformInfo(platform, name, bytes, text, NULL) != CL_SUCCESS) text[0] = '\0';
     if (text) trim(text);

@@ -5,8 +5,10 @@
 pthread_mutex_t qkvi_build_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void read_build_log(struct qkvi_text *out, const struct qkvi_runtime *rt, cl_program program) {
+    const size_t most = (size_t)1 << 24; /* a size beyond it is not to be believed */
     size_t bytes = 0;
     if (clGetProgramBuildInfo(program, rt->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) return;
+    if (bytes > most) return;
     char *log = calloc(bytes + 1, 1);
     if (log && clGetProgramBuildInfo(program, rt->device, CL_PROGRAM_BUILD_LOG, bytes, log, NULL) == CL_SUCCESS)
         qkvi_text_add(out, "%s", log);

@@ -57,8 +57,14 @@ void qkvi_chain_add(struct qkvi_chain *chain, const char *name, cl_event event) 
     if (chain->observer) chain->observer->function(chain->observer->user, name, event);
 }
 
+/* Drivers refuse groups of a size that they had said they take. */
+static bool refuses_group(cl_int error) {
+    return error == CL_INVALID_WORK_GROUP_SIZE || error == CL_INVALID_WORK_ITEM_SIZE || error == CL_OUT_OF_RESOURCES;
+}
+
 qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const char *name, const struct qkvi_arg *args,
-                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
+                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local,
+                             bool any_group) {
     for (cl_uint i = 0; i < dims; i++)
         if (global[i] == 0) return QKV_OK;
     qkv_status status = set_arguments(kernel, args, num_args);
@@ -68,8 +74,10 @@ qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const c
     cl_uint num_wait = first ? chain->num_wait : chain->last ? 1 : 0;
     const cl_event *wait = num_wait == 0 ? NULL : first ? chain->wait_list : &chain->last;
     cl_event event = NULL;
-    cl_int error = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, local, num_wait, wait,
-                                          qkvi_chain_needs_event(chain) ? &event : NULL);
+    cl_event *slot = qkvi_chain_needs_event(chain) ? &event : NULL;
+    cl_int error = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, local, num_wait, wait, slot);
+    if (any_group && refuses_group(error))
+        error = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, NULL, num_wait, wait, slot);
     if (error != CL_SUCCESS) return qkvi_fail_prefix(qkvi_cl_fail(error, "clEnqueueNDRangeKernel"), "kernel %s", name);
     qkvi_chain_add(chain, name, event);
     return QKV_OK;

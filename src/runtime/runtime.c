@@ -22,7 +22,8 @@ qkv_status qkvi_runtime_open(struct qkvi_runtime *rt, cl_device_id device, const
     if (!status) {
         cl_int error;
         cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)rt->info.platform_id, 0};
-        rt->context = clCreateContext(properties, 1, &device, NULL, NULL, &error);
+        /* A device that does not name its platform brings it along all the same. */
+        rt->context = clCreateContext(rt->info.platform_id ? properties : NULL, 1, &device, NULL, NULL, &error);
         status = rt->context ? make_queue(rt) : qkvi_cl_fail(error, "clCreateContext");
     }
     if (status) qkvi_runtime_close(rt);

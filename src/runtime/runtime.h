@@ -114,9 +114,10 @@ struct qkvi_arg {
 #define QKVI_LOCAL(bytes) ((struct qkvi_arg){(bytes), NULL})
 
 /* Sets all arguments and enqueues. Not thread-safe for one cl_kernel: see qkvi_kernel_run. A global size with a
- * 0 enqueues nothing. */
+ * 0 enqueues nothing. any_group: where the driver refuses groups of this size it may choose another one. */
 qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const char *name, const struct qkvi_arg *args,
-                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local);
+                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local,
+                             bool any_group);
 /* What a chain enqueued with an event it was given: keeps the event, tells the observer. */
 void qkvi_chain_add(struct qkvi_chain *chain, const char *name, cl_event event);
 /* Does the next command need an event: for the caller, for the command after it, or for the observer? */

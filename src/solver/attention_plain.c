@@ -48,6 +48,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     plain->local_size = 16;
     if (plain->kernel->group_limit != 0 && plain->kernel->group_limit < plain->local_size)
         plain->local_size = plain->kernel->group_limit;
+    plain->kernel->any_group = true;
     *state = plain;
     return QKV_OK;
 }

@@ -151,6 +151,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         destroy(s);
         return status;
     }
+    s->merge->any_group = true;
     s->merge_group = s->merge->group_limit < 64 ? s->merge->group_limit : 64;
     *state = s;
     return QKV_OK;

@@ -12,6 +12,7 @@ qkv_status qkvi_linear_pack_create(struct qkvi_kernel **weight_kernel, struct qk
         qkvi_kernel_destroy(weight);
         return status;
     }
+    weight->any_group = bias->any_group = true;
     *weight_kernel = weight;
     *bias_kernel = bias;
     return QKV_OK;

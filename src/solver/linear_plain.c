@@ -48,6 +48,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         free(s);
         return status;
     }
+    s->kernel->any_group = true;
     choose_group(s->local, s->kernel->group_limit, programs->limits.max_group_rows);
     *state = s;
     return QKV_OK;
