@@ -190,6 +190,11 @@ check: bootstrap ## every test on every OpenCL implementation at hand; DEVICE=SE
 run-check: all tests
 	@$(EXPORTED) DEVICE='$(DEVICE)' tools/run-checks $(TEST_PROGRAMS) $(TEST_SCRIPTS) tools/check-structure
 
+.PHONY: check-all
+check-all: bootstrap ## the tests on every implementation, solver and limits profile; hours; ONLY=NAME: one implementation
+	$(AGAIN) all tests
+	@$(EXPORTED) ONLY='$(ONLY)' CONFIGURATIONS='$(CONFIGURATIONS)' tools/check-all $(TEST_PROGRAMS)
+
 check-profiles: bootstrap ## the tests with the device's limits lowered, one profile after the other
 	$(AGAIN) all tests
 	@$(EXPORTED) PROFILES='group-1 group-64 local-8k allocation-16m small apple-cpu' tools/run-checks $(TEST_PROGRAMS)
