@@ -25,6 +25,7 @@ static void listen(void *user, qkv_log_level level, const char *message) {
 
 struct problem {
     struct layer_case c;
+    float *weights; /* NULL: not asked for */
     struct layer_data data;
     struct layer_reference reference;
 };
@@ -57,6 +58,7 @@ static void try_layer(struct outcome *out, const struct problem *p, const char *
     options.log = listen, options.log_user = &out->told, options.solver = solver;
     args.batch = desc.max_batch = p->c.batch, args.seq_q = desc.max_seq_q = p->c.seq_q;
     args.x = p->data.x, args.causal = p->c.causal;
+    args.weights = p->weights;
     liar_step(1);
     out->status = qkv_context_create(&context, NULL, &options);
     if (!out->status) out->status = qkv_layer_create(&layer, context, &desc);
@@ -90,6 +92,7 @@ static void problem_open(struct problem *p) {
                                .biases = true,
                                .wo = true,
                                .causal = QKV_CAUSAL_FIRST};
+    p->weights = NULL;
     layer_data_make(&p->data, &p->c, &random);
     layer_reference_make(&p->reference, &p->c, &p->data);
     liar_tell("%s", "");
@@ -174,6 +177,30 @@ START_TEST(bad_forced_solver) {
                 !strstr(out.message, bad_ways[w].word))
                 test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
         }
+    problem_close(&p);
+}
+END_TEST
+
+/* What a plan may be asked for beside its result is tested as well: weights, scores, log-sum-exp. */
+START_TEST(bad_side_outputs) {
+    static const char *const solvers[] = {"plain", "vector", "tile"};
+    enum { FIRST_ARGUMENT = 5, LAST_ARGUMENT = 7 }; /* of all attention kernels, in this order */
+    struct problem p;
+    struct outcome out;
+    char choice[48];
+    if (!liar_meet()) return;
+    problem_open(&p);
+    (void)snprintf(choice, sizeof choice, "attention=%s", solvers[_i]);
+    bool refused = is_refused(&p, choice);
+    p.weights = test_alloc(p.c.batch * p.c.num_heads * p.c.seq_q * p.c.seq_q, sizeof(float));
+    for (int argument = FIRST_ARGUMENT; argument <= LAST_ARGUMENT && !refused; argument++) {
+        liar_tell("wrong=attention_%s:0.01:%d", solvers[_i], argument);
+        test_note("wrong=attention_%s:0.01:%d", solvers[_i], argument);
+        try_layer(&out, &p, choice);
+        if (out.status != QKV_SELF_TEST_FAILED)
+            test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
+    }
+    free(p.weights);
     problem_close(&p);
 }
 END_TEST
@@ -324,6 +351,7 @@ int main(int argc, char **argv) {
     Suite *suite = suite_create("lies");
     TCase *solvers = tcase_create("solvers"), *lies = tcase_create("lies"), *calls = tcase_create("calls");
     tcase_add_loop_test(solvers, bad_forced_solver, 0, TEST_COUNT(bad_solvers));
+    tcase_add_loop_test(solvers, bad_side_outputs, 0, 3);
     tcase_add_loop_test(solvers, bad_solvers_in_turn, 0, 2 * TEST_COUNT(bad_ways));
     tcase_add_loop_test(lies, one_lie, 0, TEST_COUNT(lie_cases));
     tcase_add_loop_test(calls, every_call, 0, NUM_CALLS);

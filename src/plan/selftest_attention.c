@@ -20,38 +20,35 @@ static const struct shape shapes[] = {
 
 struct buffers {
     size_t d, dv;
-    float *q, *k, *v, *out;
+    float *q, *k, *v, *out, *pairs; /* pairs: (query, key), as weights and scores are */
     float lse[MAX_Q];
-    double *expected, expected_lse[MAX_Q];
+    double *expected, *expected_scores, *expected_weights, expected_lse[MAX_Q];
     unsigned char seen[MAX_KV]; /* a mask for all queries: 1 everywhere where the plan takes none */
-    cl_mem dq, dk, dv_, dout, dlse, dmask, dweights, workspace;
+    cl_mem dq, dk, dv_, dout, dlse, dmask, dweights, dscores, workspace;
 };
 
 /* One head, one query. */
 static void reference_row(struct buffers *t, const struct shape *s, size_t i, double scale) {
-    double score[MAX_KV], max = -INFINITY, sum = 0;
-    size_t keys = s->seq_kv;
-    if (s->causal_offset < (int64_t)keys && (int64_t)i + s->causal_offset + 1 < (int64_t)keys)
-        keys = (size_t)((int64_t)i + s->causal_offset + 1);
-    for (size_t j = 0; j < keys; j++) {
+    double *score = t->expected_scores + i * s->seq_kv, *weight = t->expected_weights + i * s->seq_kv;
+    double max = -INFINITY, sum = 0;
+    for (size_t j = 0; j < s->seq_kv; j++) {
         score[j] = -INFINITY;
-        if (!t->seen[j]) continue;
+        if (!t->seen[j] || (int64_t)j > (int64_t)i + s->causal_offset) continue;
         score[j] = 0;
         for (size_t c = 0; c < t->d; c++)
             score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
         score[j] *= scale;
         if (score[j] > max) max = score[j];
     }
+    for (size_t j = 0; j < s->seq_kv; j++)
+        sum += weight[j] = exp(score[j] - max);
     for (size_t c = 0; c < t->dv; c++)
         t->expected[i * t->dv + c] = 0;
-    for (size_t j = 0; j < keys; j++) {
-        double weight = exp(score[j] - max);
-        sum += weight;
-        for (size_t c = 0; c < t->dv; c++)
-            t->expected[i * t->dv + c] += weight * t->v[j * t->dv + c];
+    for (size_t j = 0; j < s->seq_kv; j++) {
+        weight[j] /= sum;
+        for (size_t c = 0; weight[j] > 0 && c < t->dv; c++)
+            t->expected[i * t->dv + c] += weight[j] * t->v[j * t->dv + c];
     }
-    for (size_t c = 0; sum > 0 && c < t->dv; c++)
-        t->expected[i * t->dv + c] /= sum;
     t->expected_lse[i] = max + log(sum);
 }
 
@@ -61,8 +58,13 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     t->k = malloc(MAX_KV * t->d * sizeof(float));
     t->v = malloc(MAX_KV * t->dv * sizeof(float));
     t->out = calloc(MAX_Q * t->dv, sizeof(float));
+    t->pairs = malloc(MAX_Q * MAX_KV * sizeof(float));
     t->expected = malloc(MAX_Q * t->dv * sizeof(double));
-    if (!t->q || !t->k || !t->v || !t->out || !t->expected) return qkvi_fail_memory("self-test");
+    t->expected_scores = malloc(MAX_Q * MAX_KV * sizeof(double));
+    t->expected_weights = malloc(MAX_Q * MAX_KV * sizeof(double));
+    if (!t->q || !t->k || !t->v || !t->out || !t->pairs || !t->expected || !t->expected_scores ||
+        !t->expected_weights)
+        return qkvi_fail_memory("self-test");
     qkvi_selftest_fill(t->q, MAX_Q * t->d, 1);
     qkvi_selftest_fill(t->k, MAX_KV * t->d, 2);
     qkvi_selftest_fill(t->v, MAX_KV * t->dv, 3);
@@ -78,28 +80,42 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     if (!status && like->mask) status = qkvi_buffer_write(rt, t->dmask, 0, t->seen, MAX_KV);
     if (!status && like->weights)
         status = qkvi_buffer_create(&t->dweights, rt, MAX_Q * MAX_KV * sizeof(float), "self-test");
+    if (!status && like->weights)
+        status = qkvi_buffer_create(&t->dscores, rt, MAX_Q * MAX_KV * sizeof(float), "self-test");
     if (!status && workspace_bytes) status = qkvi_buffer_create(&t->workspace, rt, workspace_bytes, "self-test");
     return status;
 }
 
 static void release(struct buffers *t) {
-    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->workspace};
+    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->dscores, t->workspace};
     for (size_t i = 0; i < QKVI_COUNT(all); i++)
         qkvi_buffer_release(all[i]);
     free(t->q);
     free(t->k);
     free(t->v);
     free(t->out);
+    free(t->pairs);
     free(t->expected);
+    free(t->expected_scores);
+    free(t->expected_weights);
 }
 
 static struct qkvi_view4 rows_of(cl_mem buffer, size_t width) {
     return (struct qkvi_view4){.buffer = buffer, .stride = {0, 0, (int64_t)width, 1}};
 }
 
+static qkv_status check_pairs(struct buffers *t, const struct qkvi_runtime *rt, cl_mem got, const double *expected,
+                              size_t count, const char *what) {
+    qkv_status status = qkvi_buffer_read(rt, t->pairs, got, 0, count * sizeof(float));
+    return status ? status : qkvi_selftest_compare(t->pairs, expected, count, 1e-4, what);
+}
+
 static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_solver *solver,
                         const void *state, const struct shape *shape) {
     const float scale = 0.3f;
+    const size_t pairs = shape->seq_q * shape->seq_kv;
+    /* Not with few queries: what does those may not write weights. */
+    const bool weights = t->dweights && shape->seq_q > 2;
     const struct qkvi_attention_run run = {
         .batch = 1,
         .seq_q = shape->seq_q,
@@ -111,8 +127,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .logsumexp = rows_of(t->dlse, 1),
         .mask = {.buffer = t->dmask, .stride = {0, 0, 0, 1}},
         .mask_kind = t->dmask ? QKVI_MASK_BOOL : QKVI_MASK_NONE,
-        /* Not with few queries: what does those may not write weights. */
-        .weights = rows_of(shape->seq_q > 2 ? t->dweights : NULL, shape->seq_kv),
+        .weights = rows_of(weights ? t->dweights : NULL, shape->seq_kv),
+        .scores = rows_of(weights ? t->dscores : NULL, shape->seq_kv),
         .scale = scale,
         .causal_offset = shape->causal_offset,
         .workspace = t->workspace,
@@ -124,6 +140,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
     if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));
     if (!status) status = qkvi_selftest_compare(t->out, t->expected, shape->seq_q * t->dv, 1e-4, "of out");
     if (!status) status = qkvi_selftest_compare(t->lse, t->expected_lse, shape->seq_q, 1e-4, "of logsumexp");
+    if (!status && weights) status = check_pairs(t, rt, t->dweights, t->expected_weights, pairs, "of weights");
+    if (!status && weights) status = check_pairs(t, rt, t->dscores, t->expected_scores, pairs, "of scores");
     return status;
 }
 

@@ -18,7 +18,8 @@
  *   refuse=KERNEL          programs with this kernel do not build
  *   lazy=KERNEL            its launches do nothing
  *   short=KERNEL           its launches leave out the last work-group along the first axis
- *   wrong=KERNEL:PART      what a launch changes becomes wrong by this part of it; 0.001 where no part is given
+ *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in
+ *                          the buffer of argument ARG, where one is given
  */
 #ifndef TEST_LIAR_H
 #define TEST_LIAR_H

@@ -57,6 +57,7 @@ struct launch {
     const cl_event *wait;
     cl_event *event;
 };
-cl_int spoil_launch(const struct launch *launch, double part);
+/* argument: the only one to spoil; negative for all. */
+cl_int spoil_launch(const struct launch *launch, double part, long argument);
 
 #endif

@@ -74,12 +74,12 @@ static cl_int take(unsigned char **out, const struct snapshot *s, cl_command_que
 }
 
 /* Arguments that share a buffer share its snapshot. */
-static size_t list_buffers(struct snapshot *list, cl_kernel kernel) {
+static size_t list_buffers(struct snapshot *list, cl_kernel kernel, long argument) {
     size_t count = 0;
     (void)pthread_mutex_lock(&lock);
     const struct object *it = *find(kernel);
     for (size_t i = 0; it && i < MAX_ARGUMENTS; i++) {
-        bool known = it->arguments[i] == NULL;
+        bool known = it->arguments[i] == NULL || (argument >= 0 && i != (size_t)argument);
         for (size_t j = 0; j < count; j++)
             known = known || list[j].buffer == it->arguments[i];
         if (!known) list[count++] = (struct snapshot){.buffer = it->arguments[i]};
@@ -99,11 +99,11 @@ static cl_int spoil(struct snapshot *s, cl_command_queue queue, double part) {
     return driver->clEnqueueWriteBuffer(queue, s->buffer, CL_TRUE, 0, s->bytes, s->after, 0, NULL, NULL);
 }
 
-cl_int spoil_launch(const struct launch *l, double part) {
+cl_int spoil_launch(const struct launch *l, double part, long argument) {
     struct snapshot list[MAX_ARGUMENTS];
     cl_int error = l->num_wait ? driver->clWaitForEvents(l->num_wait, l->wait) : CL_SUCCESS;
     if (error == CL_SUCCESS) error = driver->clFinish(l->queue);
-    size_t count = list_buffers(list, l->kernel);
+    size_t count = list_buffers(list, l->kernel, argument);
     for (size_t i = 0; i < count && error == CL_SUCCESS; i++) {
         error = driver->clGetMemObjectInfo(list[i].buffer, CL_MEM_SIZE, sizeof list[i].bytes, &list[i].bytes, NULL);
         if (error == CL_SUCCESS) error = take(&list[i].before, &list[i], l->queue);

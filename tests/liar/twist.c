@@ -179,6 +179,12 @@ static cl_int check_limits(const struct launch *l) {
     return exceeds("local", bytes) ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
 }
 
+static cl_int spoil(const struct launch *launch, const char *how) {
+    char *end;
+    double part = strtod(how, &end);
+    return spoil_launch(launch, end > how ? part : 1e-3, *end == ':' ? strtol(end + 1, NULL, 10) : -1);
+}
+
 static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
                                          const size_t *global, const size_t *local, cl_uint n, const cl_event *wait,
                                          cl_event *event) {
@@ -189,7 +195,7 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     cl_int error = check_limits(&launch);
     if (error != CL_SUCCESS) return error;
     const struct lie *wrong = lies_about(LIE_WRONG, name);
-    if (wrong) return spoil_launch(&launch, *wrong->value ? strtod(wrong->value, NULL) : 1e-3);
+    if (wrong) return spoil(&launch, wrong->value);
     bool nothing = lies_about(LIE_LAZY, name) != NULL;
     if (lies_about(LIE_SHORT, name) && dims <= 3) {
         memcpy(fewer, global, dims * sizeof *global);
