@@ -136,9 +136,8 @@ static const struct mode modes[] = {
 };
 
 START_TEST(every_call_of_a_run) {
-    static const enum cl_call calls[] = {CALL_clEnqueueNDRangeKernel, CALL_clSetKernelArg,
-                                                 CALL_clGetMemObjectInfo, CALL_clGetCommandQueueInfo,
-                                                 CALL_clReleaseEvent};
+    static const enum cl_call calls[] = {CALL_clEnqueueNDRangeKernel, CALL_clSetKernelArg, CALL_clGetMemObjectInfo,
+                                         CALL_clGetCommandQueueInfo, CALL_clReleaseEvent};
     const struct mode *mode = &modes[_i];
     struct job job;
     struct stage stage;
@@ -153,7 +152,8 @@ START_TEST(every_call_of_a_run) {
         bool fired = true;
         for (size_t n = 1; fired; n += i > 0 && test_is_slow() ? 7 : 1)
             for (size_t e = 0; e < NUM_FAULT_ERRORS; e++)
-                if (i == 0 || e == n % NUM_FAULT_ERRORS) fired = strike_run(&stage, mode, calls[i], n, &fault_errors[e]);
+                if (i == 0 || e == n % NUM_FAULT_ERRORS)
+                    fired = strike_run(&stage, mode, calls[i], n, &fault_errors[e]);
     }
     stage_close(&stage);
 }

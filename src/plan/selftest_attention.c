@@ -62,8 +62,7 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     t->expected = malloc(MAX_Q * t->dv * sizeof(double));
     t->expected_scores = malloc(MAX_Q * MAX_KV * sizeof(double));
     t->expected_weights = malloc(MAX_Q * MAX_KV * sizeof(double));
-    if (!t->q || !t->k || !t->v || !t->out || !t->pairs || !t->expected || !t->expected_scores ||
-        !t->expected_weights)
+    if (!t->q || !t->k || !t->v || !t->out || !t->pairs || !t->expected || !t->expected_scores || !t->expected_weights)
         return qkvi_fail_memory("self-test");
     qkvi_selftest_fill(t->q, MAX_Q * t->d, 1);
     qkvi_selftest_fill(t->k, MAX_KV * t->d, 2);

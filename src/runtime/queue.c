@@ -63,8 +63,7 @@ static bool refuses_group(cl_int error) {
 }
 
 qkv_status qkvi_chain_launch(struct qkvi_chain *chain, cl_kernel kernel, const char *name, const struct qkvi_arg *args,
-                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local,
-                             bool any_group) {
+                             size_t num_args, cl_uint dims, const size_t *global, const size_t *local, bool any_group) {
     for (cl_uint i = 0; i < dims; i++)
         if (global[i] == 0) return QKV_OK;
     qkv_status status = set_arguments(kernel, args, num_args);

@@ -50,14 +50,14 @@ qkv_status play_wrap(struct stage *stage) {
     qkv_status status = QKV_OK;
     if (!stage->context) {
         stage->context = UNTOUCHED;
-        INSIDE(stage, status = qkv_context_wrap(&stage->context, test_cl_context(), qkv_context_cl_device(test_context()),
-                                             stage->queue, NULL));
+        INSIDE(stage, status = qkv_context_wrap(&stage->context, test_cl_context(),
+                                                qkv_context_cl_device(test_context()), stage->queue, NULL));
         TAKE(stage->context, status);
     }
     for (int i = 0; i < 2 && !status; i++) {
         workspace = UNTOUCHED;
         INSIDE(stage, status = i ? qkv_workspace_create(&workspace, stage->context, 256)
-                              : qkv_workspace_wrap(&workspace, stage->context, stage->scratch, 0, 256));
+                                 : qkv_workspace_wrap(&workspace, stage->context, stage->scratch, 0, 256));
         TAKE(workspace, status);
         INSIDE(stage, qkv_workspace_destroy(workspace));
     }
@@ -162,8 +162,8 @@ static bool strike(const struct sweep *sweep, struct stage *stage, enum cl_call 
 /* Cold contexts take a second on some implementations: for them, and where everything is slow, n grows in leaps. */
 static size_t next_call(const struct sweep *sweep, size_t n) {
     if (test_is_slow()) return 8 * n + 1;
-    if (sweep->depth == SAMPLED_CALLS) return 3 * n + 1;
-    return sweep->depth == EVERY_ERROR || test_is_thorough() ? n + 1 : n + 1 + n / 8;
+    if (sweep->depth == EVERY_ERROR || (sweep->depth == EVERY_CALL && test_is_thorough())) return n + 1;
+    return 3 * n + 1;
 }
 
 void sweep_call(const struct sweep *sweep, struct stage *stage, enum cl_call call) {

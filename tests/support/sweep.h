@@ -51,7 +51,7 @@ struct sweep {
     bool shared; /* on a context that has everything built already */
     enum sweep_depth {
         SAMPLED_CALLS, /* fewer as n grows, each with one of the errors */
-        EVERY_CALL,    /* the first ones, then fewer; all of them where test_is_thorough() */
+        EVERY_CALL,    /* each with one of the errors, where test_is_thorough() */
         EVERY_ERROR    /* each call with all the errors */
     } depth;           /* where an implementation is slow SAMPLED_CALLS at most */
 };
