@@ -161,9 +161,9 @@ static bool strike(const struct sweep *sweep, struct stage *stage, enum cl_call 
 
 /* Cold contexts take a second on some implementations: for them, and where everything is slow, n grows in leaps. */
 static size_t next_call(const struct sweep *sweep, size_t n) {
-    if (test_is_slow()) return 8 * n + 1;
-    if (sweep->depth == EVERY_ERROR || (sweep->depth == EVERY_CALL && test_is_thorough())) return n + 1;
-    return 3 * n + 1;
+    bool leaps = test_is_slow() || sweep->depth == EVERY_CALL;
+    if (leaps && !test_is_thorough()) return 8 * n + 1;
+    return sweep->depth == SAMPLED_CALLS ? 3 * n + 1 : n + 1;
 }
 
 void sweep_call(const struct sweep *sweep, struct stage *stage, enum cl_call call) {
