@@ -2,107 +2,11 @@
  * Drivers that lie, by the layer of liar/liar.h: whatever they say and whichever call they refuse, there is a right result
  * or an error that says why, and nothing stays behind.
  */
-#include "support/compare.h"
-#include "support/liar_client.h"
+#include "support/lie_case.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What the log callback was told. */
-struct told {
-    size_t warnings;
-    char text[16384];
-};
-
-static void listen(void *user, qkv_log_level level, const char *message) {
-    struct told *told = user;
-    size_t used = strlen(told->text);
-    if (level > QKV_LOG_WARNING) return;
-    told->warnings++;
-    (void)snprintf(told->text + used, sizeof told->text - used, "%s\n", message);
-}
-
-struct problem {
-    struct layer_case c;
-    float *weights; /* NULL: not asked for */
-    struct layer_data data;
-    struct layer_reference reference;
-};
-
-/* One layer on host data, and what became of it. */
-struct outcome {
-    qkv_status status;
-    char solvers[2][16]; /* of linear layers and attention; "" without a result */
-    char message[8192];
-    struct told told;
-};
-
-static void read_solver(char *out, size_t bytes, const char *text, const char *operation) {
-    const char *at = strstr(text, operation);
-    out[0] = '\0';
-    if (at) (void)snprintf(out, bytes, "%.*s", (int)strcspn(at + strlen(operation), " "), at + strlen(operation));
-}
-
-/* Creates a context and a layer, runs it, compares, destroys all, and looks for what is left. */
-static void try_layer(struct outcome *out, const struct problem *p, const char *solver) {
-    struct cl_balance before = liar_saboteur.balance();
-    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
-    qkv_host_layer_args args = QKV_HOST_LAYER_ARGS_INIT;
-    qkv_layer_desc desc = layer_desc(&p->c, &p->data);
-    size_t count = p->c.batch * p->c.seq_q * p->c.out_dim;
-    float *result = test_alloc(count, sizeof(float));
-    qkv_context *context = NULL;
-    qkv_layer *layer = NULL;
-    memset(out, 0, sizeof *out);
-    options.log = listen, options.log_user = &out->told, options.solver = solver;
-    args.batch = desc.max_batch = p->c.batch, args.seq_q = desc.max_seq_q = p->c.seq_q;
-    args.x = p->data.x, args.causal = p->c.causal;
-    args.weights = p->weights;
-    liar_step(1);
-    out->status = qkv_context_create(&context, NULL, &options);
-    if (!out->status) out->status = qkv_layer_create(&layer, context, &desc);
-    if (!out->status) {
-        read_solver(out->solvers[0], sizeof out->solvers[0], qkv_layer_describe(layer), "linear=");
-        read_solver(out->solvers[1], sizeof out->solvers[1], qkv_layer_describe(layer), "attention=");
-    }
-    qkv_layer_destroy(layer);
-    if (!out->status) out->status = qkv_host_layer(result, context, &desc, &args);
-    if (out->status) (void)snprintf(out->message, sizeof out->message, "%s", qkv_error_message());
-    qkv_context_destroy(context);
-    liar_step(-1);
-    if (!out->status) TEST_CLOSE("out", result, p->reference.out, p->reference.dout, count);
-    free(result);
-    struct cl_balance now = liar_saboteur.balance();
-    sweep_check_balance(&before, &now);
-}
-
-/* Heads wide enough for every regime of every solver. */
-static void problem_open(struct problem *p) {
-    struct test_random random = test_random_start(test_seed(), 31);
-    p->c = (struct layer_case){.batch = 1,
-                               .seq_q = 5,
-                               .embed_dim = 24,
-                               .num_heads = 2,
-                               .num_kv_heads = 2,
-                               .head_dim = 16,
-                               .value_dim = 16,
-                               .out_dim = 20,
-                               .layout = QKV_WEIGHT_OUT_IN,
-                               .biases = true,
-                               .wo = true,
-                               .causal = QKV_CAUSAL_FIRST};
-    p->weights = NULL;
-    layer_data_make(&p->data, &p->c, &random);
-    layer_reference_make(&p->reference, &p->c, &p->data);
-    liar_tell("%s", "");
-}
-
-static void problem_close(struct problem *p) {
-    liar_tell("%s", "");
-    layer_reference_free(&p->reference);
-    layer_data_free(&p->data);
-}
 
 /* Where an implementation is slow a run takes a part of a table, the seed says which, unless time is no matter. */
 static bool is_left_out(int row, size_t rows, const char *what) {
@@ -225,8 +129,8 @@ static void spoil_in_turn(const struct problem *p, const struct bad_way *way, in
         test_note("%s", lies);
         try_layer(&out, p, NULL);
         for (size_t i = 0; i < num_bad; i++)
-            if (!strstr(out.status ? out.message : out.told.text, bad[i]))
-                test_fail(__FILE__, __LINE__, "nothing says that %s is bad: %s%s", bad[i], out.message, out.told.text);
+            if (!strstr(out.status ? out.message : out.log, bad[i]))
+                test_fail(__FILE__, __LINE__, "nothing says that %s is bad: %s%s", bad[i], out.message, out.log);
         if (out.status || num_bad == TEST_COUNT(bad)) break;
         const char *solver = out.solvers[operation];
         (void)snprintf(bad[num_bad++], sizeof bad[0], "%s=%s", operations[operation], solver);
@@ -355,6 +259,44 @@ START_TEST(one_lie) {
 }
 END_TEST
 
+/* ---- a part of a device, of which drivers say even less ---- */
+
+static cl_device_id part_of(cl_device_id whole) {
+    const cl_device_partition_property one_each[] = {CL_DEVICE_PARTITION_EQUALLY, 1, 0};
+    cl_device_id parts[64] = {NULL};
+    cl_uint count = 0;
+    if (clCreateSubDevices(whole, one_each, TEST_COUNT(parts), parts, &count) != CL_SUCCESS) return NULL;
+    for (cl_uint i = 1; i < count && i < TEST_COUNT(parts); i++)
+        TEST_CL(clReleaseDevice(parts[i]));
+    return parts[0];
+}
+
+START_TEST(sub_device) {
+    struct problem p;
+    qkv_context *context = NULL;
+    cl_int error = CL_SUCCESS;
+    if (!liar_meet()) return;
+    cl_device_id part = part_of(qkv_context_cl_device(test_context()));
+    if (!part) {
+        test_skip("the device cannot be divided into parts of one compute unit");
+        return;
+    }
+    problem_open(&p);
+    struct cl_balance before = liar_saboteur.balance();
+    cl_context its_own = clCreateContext(NULL, 1, &part, NULL, NULL, &error);
+    TEST_CL(error);
+    liar_tell("device=MAX_COMPUTE_UNITS:0; device=PLATFORM:fail; device=MAX_MEM_ALLOC_SIZE:fail");
+    TEST_OK(qkv_context_wrap(&context, its_own, part, NULL, NULL));
+    TEST_OK(problem_run(&p, context));
+    qkv_context_destroy(context);
+    TEST_CL(clReleaseContext(its_own));
+    struct cl_balance now = liar_saboteur.balance();
+    sweep_check_balance(&before, &now);
+    TEST_CL(clReleaseDevice(part));
+    problem_close(&p);
+}
+END_TEST
+
 int main(int argc, char **argv) {
     (void)argc;
     liar_place(argv[0]);
@@ -364,6 +306,7 @@ int main(int argc, char **argv) {
     tcase_add_loop_test(solvers, bad_side_outputs, 0, 3);
     tcase_add_loop_test(solvers, bad_solvers_in_turn, 0, 2 * TEST_COUNT(bad_ways));
     tcase_add_loop_test(lies, one_lie, 0, TEST_COUNT(lie_cases));
+    tcase_add_test(lies, sub_device);
     tcase_add_loop_test(calls, every_call, 0, NUM_CALLS);
     suite_add_tcase(suite, solvers);
     suite_add_tcase(suite, lies);

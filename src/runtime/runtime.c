@@ -30,6 +30,14 @@ qkv_status qkvi_runtime_open(struct qkvi_runtime *rt, cl_device_id device, const
     return status;
 }
 
+/* The device that this one is a part of, itself where it is whole: PoCL says that a context made for a part has the
+ * whole. */
+static cl_device_id whole_of(cl_device_id device) {
+    cl_device_id parent = NULL;
+    cl_int error = clGetDeviceInfo(device, CL_DEVICE_PARENT_DEVICE, sizeof parent, &parent, NULL);
+    return error == CL_SUCCESS && parent ? parent : device;
+}
+
 static qkv_status check_device(cl_context context, cl_device_id device) {
     size_t bytes = 0;
     cl_int error = clGetContextInfo(context, CL_CONTEXT_DEVICES, 0, NULL, &bytes);
@@ -39,7 +47,7 @@ static qkv_status check_device(cl_context context, cl_device_id device) {
     error = clGetContextInfo(context, CL_CONTEXT_DEVICES, bytes, devices, NULL);
     bool found = false;
     for (size_t i = 0; error == CL_SUCCESS && i < bytes / sizeof *devices; i++)
-        found = found || devices[i] == device;
+        found = found || devices[i] == device || devices[i] == whole_of(device);
     free(devices);
     if (error != CL_SUCCESS) return qkvi_cl_fail(error, "context: clGetContextInfo");
     return found
