@@ -5,11 +5,14 @@
  * depend neither on the number of rows nor on how rows are divided among work-groups.
  *
  * x: read as it is, a scalar at a time, broadcast over a vector of VW columns.
- * W: packed in panels of PANEL = NV * VW columns: element (k, c) of panel p lies at (p * K + k) * PANEL + c.
- * b: element c of panel p lies at p * PANEL + c.
- * NDRange: (chunks of rows_per_group rows in a band, panels, bands), one work-item per work-group. A work-group runs
- * down its rows in register tiles of ROWS x NV vectors, and the chunks are the fast index, so that a panel of W stays
- * in the core's own cache while a band of x, which is to fit the cache behind it, passes by.
+ * W: packed in panels of VW columns: element (k, c) of panel p lies at (p * K + k) * VW + c. A tile reads several
+ *    panels side by side: streams of their own, of which a core follows a few at once faster than one.
+ * b: element c of panel p lies at p * VW + c.
+ * NDRange: (chunks of rows_per_group rows in a band, column groups, bands), one work-item per work-group. The first
+ * wide_groups column groups have NV panels each, the others LOW_NV, which may end past the last panel.
+ * A work-group runs down its rows in register tiles of ROWS x NV vectors; few rows, and what ROWS leaves over, go in
+ * tiles of LOW_ROWS x LOW_NV and 1 x LOW_NV. The chunks are the fast index, so that panels of W stay in the core's own
+ * cache while a band of x, which is to fit the cache behind it, passes by.
  * Register tile and panels follow Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
  * less the packing of x: its rows are read as they are.
  */
@@ -23,38 +26,64 @@
 #ifndef NV
 #define NV 3
 #endif
-#define PANEL (NV * VW)
+#ifndef LOW_ROWS
+#define LOW_ROWS 4
+#endif
+#ifndef LOW_NV
+#define LOW_NV 4 /* at least NV */
+#endif
+#define MAX_SUMS (ROWS * NV > LOW_ROWS * LOW_NV ? ROWS * NV : LOW_ROWS * LOW_NV)
+/* Steps of k by which W is asked for ahead of its use: the time that the cache behind the core's own takes. */
+#ifndef AHEAD
+#define AHEAD 64
+#endif
 
 #define VECTORS_1(F, r) F(r, 0)
 #define VECTORS_2(F, r) VECTORS_1(F, r) F(r, 1)
 #define VECTORS_3(F, r) VECTORS_2(F, r) F(r, 2)
 #define VECTORS_4(F, r) VECTORS_3(F, r) F(r, 3)
-#define EACH_VECTOR(F, r) QKV_PASTE(VECTORS_, NV)(F, r)
+#define EACH_VECTOR(n, F, r) QKV_PASTE(VECTORS_, n)(F, r)
 
-#define EACH_ROW_1(F) F(0)
-#define EACH_ROW_2(F) EACH_ROW_1(F) F(1)
-#define EACH_ROW_4(F) EACH_ROW_2(F) F(2) F(3)
-#define EACH_ROW_6(F) EACH_ROW_4(F) F(4) F(5)
-#define EACH_ROW_8(F) EACH_ROW_6(F) F(6) F(7)
-#define EACH_ROW_12(F) EACH_ROW_8(F) F(8) F(9) F(10) F(11)
-#define EACH_ROW_16(F) EACH_ROW_12(F) F(12) F(13) F(14) F(15)
+#define ROWS_1(F, n) F(0, n)
+#define ROWS_2(F, n) ROWS_1(F, n) F(1, n)
+#define ROWS_3(F, n) ROWS_2(F, n) F(2, n)
+#define ROWS_4(F, n) ROWS_3(F, n) F(3, n)
+#define ROWS_5(F, n) ROWS_4(F, n) F(4, n)
+#define ROWS_6(F, n) ROWS_5(F, n) F(5, n)
+#define ROWS_7(F, n) ROWS_6(F, n) F(6, n)
+#define ROWS_8(F, n) ROWS_7(F, n) F(7, n)
+#define ROWS_9(F, n) ROWS_8(F, n) F(8, n)
+#define ROWS_10(F, n) ROWS_9(F, n) F(9, n)
+#define ROWS_11(F, n) ROWS_10(F, n) F(10, n)
+#define ROWS_12(F, n) ROWS_11(F, n) F(11, n)
+#define ROWS_13(F, n) ROWS_12(F, n) F(12, n)
+#define ROWS_14(F, n) ROWS_13(F, n) F(13, n)
+#define ROWS_15(F, n) ROWS_14(F, n) F(14, n)
+#define ROWS_16(F, n) ROWS_15(F, n) F(15, n)
+#define EACH_ROW(rows, F, n) QKV_PASTE(ROWS_, rows)(F, n)
 
-/* Where the panel's columns go: per vector its offset in a row, its first column's number in its run of columns (runs
- * are broken by col_inner), how many of its columns exist, and whether these are VW side by side. */
+/* Where a panel's columns go: its output, its offset in a row, its first column's number in its run of columns (runs
+ * are broken by col_inner), how many of its columns exist (0: no such panel), and whether these are VW side by side. */
 struct columns {
-    long offset[NV], inner[NV], count[NV];
-    bool dense[NV];
+    global float *out;
+    long8 view;
+    long offset, inner, count;
+    bool dense;
 };
 
-static void find_columns(struct columns *c, long8 view, long column, long num_columns)
+static struct columns find_columns(LINEAR_OUTPUT_PARAMETERS, long panel)
 {
-    for (int v = 0; v < NV; v++, column += VW) {
-        const long outer = column < view.s4 ? 0 : column / view.s4;
-        c->inner[v] = column - outer * view.s4;
-        c->offset[v] = outer * view.s5 + c->inner[v] * view.s6;
-        c->count[v] = min((long)VW, num_columns - column);
-        c->dense[v] = view.s6 == 1 && c->count[v] == VW && c->inner[v] + VW <= view.s4;
-    }
+    LINEAR_SELECT_OUTPUT(panel)
+    const long column = (panel - first) * VW;
+    const long outer = column < view.s4 ? 0 : column / view.s4;
+    struct columns c;
+    c.out = out;
+    c.view = view;
+    c.inner = column - outer * view.s4;
+    c.offset = outer * view.s5 + c.inner * view.s6;
+    c.count = min((long)VW, features - column);
+    c.dense = view.s6 == 1 && c.count == VW && c.inner + VW <= view.s4;
+    return c;
 }
 
 static void store_lanes(global float *to, vec value, long8 view, long inner, long count)
@@ -71,122 +100,117 @@ static void store_lanes(global float *to, vec value, long8 view, long inner, lon
     }
 }
 
-/* Adds the bias to the sums of `count` rows of a panel and writes them. */
-static void store_rows(global float *out, long8 view, const struct columns *c, long row, long count,
-                       global const float *bias, const float *sums)
+/* Adds the bias to the sums of `count` rows of `panels` panels, which lie `width` vectors to a row, and writes them. */
+static void store_tile(const struct columns *columns, long panels, long row, long count, global const float *bias,
+                       const float *sums, long width)
 {
-    for (long r = 0; r < count; r++, sums += PANEL) {
-        global float *to = out + linear_row_offset(view, row + r);
-        for (int v = 0; v < NV; v++) {
-            const vec value = QKV_VLOAD(sums + v * VW) + QKV_VLOAD(bias + v * VW);
-            if (c->dense[v])
-                QKV_VSTORE(value, to + c->offset[v]);
+    for (long v = 0; v < panels; v++, sums += VW) {
+        const struct columns c = columns[v];
+        const vec b = QKV_VLOAD(bias + v * VW);
+        for (long r = 0; r < count; r++) {
+            global float *to = c.out + linear_row_offset(c.view, row + r) + c.offset;
+            const vec value = QKV_VLOAD(sums + r * width * VW) + b;
+            if (c.dense)
+                QKV_VSTORE(value, to);
             else
-                store_lanes(to + c->offset[v], value, view, c->inner[v], c->count[v]);
+                store_lanes(to, value, c.view, c.inner, c.count);
         }
     }
 }
 
 #define DECLARE_VECTOR(r, v) vec sum##r##_##v = (vec)(0.0f);
-#define DECLARE_ROW(r)                                                                        \
+#define DECLARE_ROW(r, n)                                                                              \
     global const float *x##r = x + linear_row_offset(x_view, row + (r < count ? (long)r : count - 1)); \
-    EACH_VECTOR(DECLARE_VECTOR, r)
+    EACH_VECTOR(n, DECLARE_VECTOR, r)
+/* Panels past the last repeat it. */
+#define DECLARE_PANEL(r, v) const long panel##v = (v < panels ? (long)v : panels - 1) * in_features * VW;
 
-#define KEEP_VECTOR(r, v) QKV_VSTORE(sum##r##_##v, sums + r * PANEL + v * VW);
-#define KEEP_ROW(r) EACH_VECTOR(KEEP_VECTOR, r)
+#define KEEP_VECTOR(r, v) QKV_VSTORE(sum##r##_##v, at_row + v * VW);
+#define KEEP_ROW(r, n)                      \
+    {                                       \
+        float *at_row = sums + r * n * VW;  \
+        EACH_VECTOR(n, KEEP_VECTOR, r)      \
+    }
 
-#define LOAD_W(i, v) const vec w##v = QKV_VLOAD(w + (i) * PANEL + v * VW);
+#define LOAD_W(i, v)                                      \
+    const vec w##v = QKV_VLOAD(w + panel##v + (i) * VW); \
+    QKV_PREFETCH(w + panel##v + ((i) + AHEAD) * VW);
 #define ADD_VECTOR(r, v) sum##r##_##v = QKV_FMA(x_value, w##v, sum##r##_##v);
-#define ADD_ROW(r)                             \
+#define ADD_ROW(r, n)                          \
     {                                          \
         const vec x_value = (vec)(x##r[x_at]); \
-        EACH_VECTOR(ADD_VECTOR, r)             \
+        EACH_VECTOR(n, ADD_VECTOR, r)          \
     }
-#define STEP(i, each_row)       \
-    {                           \
+#define STEP(i, rows, n)            \
+    {                               \
         const long x_at = at + (i); \
-        EACH_VECTOR(LOAD_W, i)  \
-        each_row(ADD_ROW)       \
+        EACH_VECTOR(n, LOAD_W, i)   \
+        EACH_ROW(rows, ADD_ROW, n)  \
     }
 
 /*
- * The sums of rows row .. row + count - 1 of one panel, 1 <= count <= R; rows past them repeat the last one.
- * The columns of x are walked run by run.
+ * The sums of rows row .. row + count - 1 of some panels, 1 <= count <= R, 1 <= panels <= N; rows past them repeat the
+ * last one. The columns of x are walked run by run.
  */
-#define DEFINE_TILE(R, each_row)                                                                                    \
-    static void tile_##R(global const float *x, long8 x_view, long row, long count, long k, global const float *w,  \
-                         float *sums)                                                                               \
-    {                                                                                                               \
-        each_row(DECLARE_ROW)                                                                                       \
-        for (long start = 0; k > 0; start += x_view.s5) {                                                           \
-            long left = min(k, x_view.s4);                                                                          \
-            long at = start;                                                                                        \
-            k -= left;                                                                                              \
-            if (x_view.s6 == 1) {                                                                                   \
-                for (; left >= 4; left -= 4, at += 4, w += 4 * PANEL) {                                             \
-                    STEP(0, each_row)                                                                               \
-                    STEP(1, each_row)                                                                               \
-                    STEP(2, each_row)                                                                               \
-                    STEP(3, each_row)                                                                               \
-                }                                                                                                   \
-            }                                                                                                       \
-            for (; left > 0; left--, at += x_view.s6, w += PANEL)                                                   \
-                STEP(0, each_row)                                                                                   \
-        }                                                                                                           \
-        each_row(KEEP_ROW)                                                                                          \
+#define DEFINE_TILE(NAME, R, N)                                                                                 \
+    static void NAME(global const float *x, long8 x_view, long row, long count, long in_features,               \
+                     global const float *w, long panels, float *sums)                                           \
+    {                                                                                                           \
+        EACH_ROW(R, DECLARE_ROW, N)                                                                             \
+        EACH_VECTOR(N, DECLARE_PANEL, 0)                                                                        \
+        for (long start = 0, k = in_features; k > 0; start += x_view.s5) {                                      \
+            long left = min(k, x_view.s4);                                                                      \
+            long at = start;                                                                                    \
+            k -= left;                                                                                          \
+            if (x_view.s6 == 1) {                                                                               \
+                for (; left >= 4; left -= 4, at += 4, w += 4 * VW) {                                            \
+                    STEP(0, R, N)                                                                               \
+                    STEP(1, R, N)                                                                               \
+                    STEP(2, R, N)                                                                               \
+                    STEP(3, R, N)                                                                               \
+                }                                                                                               \
+            }                                                                                                   \
+            for (; left > 0; left--, at += x_view.s6, w += VW)                                                  \
+                STEP(0, R, N)                                                                                   \
+        }                                                                                                       \
+        EACH_ROW(R, KEEP_ROW, N)                                                                                \
     }
 
-DEFINE_TILE(1, EACH_ROW_1)
-#if ROWS >= 2
-DEFINE_TILE(2, EACH_ROW_2)
-#endif
-#if ROWS >= 4
-DEFINE_TILE(4, EACH_ROW_4)
-#endif
-#if ROWS == 6
-DEFINE_TILE(6, EACH_ROW_6)
-#endif
-#if ROWS >= 8
-DEFINE_TILE(8, EACH_ROW_8)
-#endif
-#if ROWS == 12
-DEFINE_TILE(12, EACH_ROW_12)
-#endif
-#if ROWS >= 16
-DEFINE_TILE(16, EACH_ROW_16)
+DEFINE_TILE(main_tile, ROWS, NV)
+DEFINE_TILE(low_tile, LOW_ROWS, LOW_NV)
+#if LOW_ROWS > 1
+DEFINE_TILE(row_tile, 1, LOW_NV)
 #endif
 
-/* A tile is taken while at most a quarter of its rows would be idle; smaller tiles take the rest. */
-#define RUN_TILES(R)                                                                  \
-    for (; 4 * (end - row) >= 3 * R; row += R) {                                      \
-        const long count = min((long)R, end - row);                                   \
-        QKV_PASTE(tile_, R)(x, x_view, row, count, in_features, packed, sums);        \
-        store_rows(out, view, &columns, row, count, bias, sums);                      \
-    }
-
-kernel void linear_vector(LINEAR_ARGS, long rows_per_group)
+kernel void linear_vector(LINEAR_ARGS, long num_panels, long rows_per_group, long wide_groups)
 {
-    const long panel = (long)get_group_id(1);
+    const long group = (long)get_group_id(1), narrow = max(group - wide_groups, 0L);
+    const long panel = (group - narrow) * NV + narrow * LOW_NV;
+    const long panels = min(group < wide_groups ? (long)NV : (long)LOW_NV, num_panels - panel);
     long row = (long)(get_group_id(2) * get_num_groups(0) + get_group_id(0)) * rows_per_group;
     const long end = min(rows, row + rows_per_group);
-    packed += panel * in_features * PANEL;
-    bias += panel * PANEL;
+    packed += panel * in_features * VW;
+    bias += panel * VW;
 
-    LINEAR_SELECT_OUTPUT(panel)
-    struct columns columns;
-    find_columns(&columns, view, (panel - first) * PANEL, features);
-    float sums[ROWS * PANEL];
-    RUN_TILES(ROWS)
-#if ROWS > 8
-    RUN_TILES(8)
+    struct columns columns[LOW_NV];
+    for (long v = 0; v < panels; v++)
+        columns[v] = find_columns(LINEAR_OUTPUT_ARGUMENTS, panel + v);
+    float sums[MAX_SUMS * VW];
+    if (panels <= NV) {
+        for (; end - row > LOW_ROWS; row += ROWS) {
+            const long count = min((long)ROWS, end - row);
+            main_tile(x, x_view, row, count, in_features, packed, panels, sums);
+            store_tile(columns, panels, row, count, bias, sums, NV);
+        }
+    }
+    for (; row < end; row += LOW_ROWS) {
+        const long count = min((long)LOW_ROWS, end - row);
+#if LOW_ROWS > 1
+        if (count == 1)
+            row_tile(x, x_view, row, count, in_features, packed, panels, sums);
+        else
 #endif
-#if ROWS > 4
-    RUN_TILES(4)
-#endif
-#if ROWS > 2
-    RUN_TILES(2)
-#endif
-#if ROWS > 1
-    RUN_TILES(1)
-#endif
+            low_tile(x, x_view, row, count, in_features, packed, panels, sums);
+        store_tile(columns, panels, row, count, bias, sums, LOW_NV);
+    }
 }

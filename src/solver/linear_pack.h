@@ -29,7 +29,7 @@ struct qkvi_linear_args {
     cl_long8 x_view, views[QKV_LINEAR_MAX_OUTPUTS];
     cl_long4 first_panel, out_features;
     cl_long rows, in_features;
-    struct qkvi_arg list[QKVI_LINEAR_NUM_ARGS + 2]; /* room for two of the solver's own */
+    struct qkvi_arg list[QKVI_LINEAR_NUM_ARGS + 3]; /* room for three of the solver's own */
 };
 /* The list points into *args and *run. */
 void qkvi_linear_args_fill(struct qkvi_linear_args *args, const struct qkvi_linear_run *run);
