@@ -19,7 +19,7 @@ static const char help[] =
     "  -j, --json FILE        the figures as JSON; - is standard output and leaves the table out\n"
     "  -l, --list             the cases, and nothing else\n"
     "      --serve            run cases at another program's command; see tools/bench/serve.c\n"
-    "      --start CASE       one plan and first run of a start case: prints the microseconds\n"
+    "      --start CASE       one plan and first run of a start case: prints the microseconds, and the clock then\n"
     "  -h, --help             this text\n"
     "\n"
     "Exit status: 0; 1 if a case failed or a result was wrong; 2 if the arguments were.\n"
@@ -159,6 +159,7 @@ static int run(const struct options *o, const struct bench_case **cases, size_t 
     bench.seconds = o->seconds;
     bench.program = o->program;
     bench.device = o->device;
+    if (o->start && strcmp(o->start, "empty") == 0) return bench_start_empty(o->device);
     if (qkv_context_create(&bench.context, o->device, NULL) != QKV_OK) {
         fprintf(stderr, "qkv-bench: %s\n", qkv_error_message());
         return 1;

@@ -26,6 +26,7 @@ struct bench_case {
     /* start: a small problem of that kind, with or without what the driver keeps of earlier builds */
     enum bench_kind start_of;
     bool cold;
+    bool process; /* from the start of the process, with this library's cache */
 };
 
 /* The table, in the order it is run; never NULL. */
@@ -164,10 +165,17 @@ double bench_share(const struct bench *bench, const struct bench_result *result)
 
 /* ---- start.c ---- */
 
-/* Plan and first run in new processes. */
+/* In new processes: plan and first run, or all from the start of the process to the first result. */
 void bench_start_measure(const struct bench *bench, const struct bench_case *c, struct bench_result *result);
-/* Such a process's part: prints the microseconds. Returns the exit status. */
+/* Such a process's part: prints the microseconds of plan and first run, and the monotonic clock after them. Returns the
+ * exit status. */
 int bench_start_once(qkv_context *context, const char *name);
+
+/* ---- empty.c ---- */
+
+/* The same for one empty kernel, without this library. The environment names the file that keeps its program. */
+#define BENCH_EMPTY_FILE "QKV_BENCH_EMPTY"
+int bench_start_empty(const char *selector);
 
 /* ---- report.c ---- */
 

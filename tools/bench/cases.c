@@ -99,7 +99,7 @@ static void add_attentions(void) {
     add_attention(8, 1024, 128, false, false, false);
 }
 
-static void add_starts(enum bench_kind kind) {
+static void add_starts(enum bench_kind kind, bool process) {
     for (int cold = 1; cold >= 0; --cold) {
         struct bench_case *c = add(BENCH_START, false);
         c->start_of = kind;
@@ -111,7 +111,9 @@ static void add_starts(enum bench_kind kind) {
         c->batch = 1;
         c->num_heads = c->num_kv_heads = 2;
         c->head_dim = c->value_dim = 64;
-        snprintf(c->name, sizeof c->name, "start-%s-%s", bench_kind_name(kind), cold ? "cold" : "warm");
+        c->process = process;
+        snprintf(c->name, sizeof c->name, "%s-%s-%s", process ? "process" : "start", bench_kind_name(kind),
+                 cold ? "cold" : "warm");
     }
 }
 
@@ -131,9 +133,12 @@ const struct bench_case *bench_cases(size_t *out_count) {
         add_layer("384x12", 384, 12, 1, 16, false);
         add_layer("768x12", 768, 12, 1, 512, false);
         add_layer("1024x16", 1024, 16, 1, 2048, false);
-        add_starts(BENCH_PROJECTION);
-        add_starts(BENCH_ATTENTION);
-        add_starts(BENCH_LAYER);
+        add_starts(BENCH_PROJECTION, false);
+        add_starts(BENCH_PROJECTION, true);
+        add_starts(BENCH_ATTENTION, false);
+        add_starts(BENCH_ATTENTION, true);
+        add_starts(BENCH_LAYER, false);
+        add_starts(BENCH_LAYER, true);
     }
     *out_count = num_cases;
     return table;

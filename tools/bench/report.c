@@ -59,6 +59,7 @@ void bench_report_row(FILE *out, const struct bench *bench, const struct bench_r
     }
     if (result->spec->kind == BENCH_START) {
         fprintf(out, "%-29s %11.1f %4.0f%%\n", result->spec->name, result->us.median, 100 * spread(result->us));
+        if (result->note[0]) fprintf(out, "  %s\n", result->note);
         fflush(out);
         return;
     }
@@ -100,6 +101,7 @@ json_t *bench_shape_json(const struct bench_case *c)
     if (c->kind == BENCH_START) {
         json_object_set_new(shape, "of", json_string(bench_kind_name(c->start_of)));
         json_object_set_new(shape, "cold", json_boolean(c->cold));
+        json_object_set_new(shape, "process", json_boolean(c->process));
         return shape;
     }
     if (c->kind == BENCH_PROJECTION) {

@@ -1,6 +1,7 @@
 /*
- * How long a user waits before the first result: plan and first run in a new process, with nothing kept of earlier
- * builds, or with what the driver kept of the last.
+ * How long a user waits before the first result in a new process, with nothing kept of earlier builds or with what the
+ * last one left: plan and first run by the driver's cache alone ("start"), or everything from the start of the process
+ * with this library's cache too ("process"), held against a program that runs one empty kernel.
  */
 #define _XOPEN_SOURCE 700 /* nftw */
 #include "bench.h"
@@ -30,13 +31,13 @@ int bench_start_once(qkv_context *context, const char *name)
     double begin = tool_clock_seconds();
     struct bench_subject *subject = bench_subject_create(context, &c, error, sizeof error);
     bool good = subject && bench_subject_run(subject, error, sizeof error);
-    double seconds = tool_clock_seconds() - begin;
+    double end = tool_clock_seconds();
     bench_subject_destroy(subject);
     if (!good) {
         fprintf(stderr, "qkv-bench: %s\n", error);
         return 1;
     }
-    printf("%.1f\n", seconds * 1e6);
+    printf("%.1f %.6f\n", (end - begin) * 1e6, end);
     return 0;
 }
 
@@ -48,17 +49,18 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
-/* Microseconds as a new process says; 0 on failure. */
-static double spawn_once(const struct bench *bench, const struct bench_case *c)
+/* Microseconds as a new process says, or until it said so; 0 on failure. */
+static double spawn_once(const struct bench *bench, const char *name, bool process)
 {
     int ends[2];
     pid_t child = 0;
     posix_spawn_file_actions_t actions;
-    char *arguments[] = {(char *)(uintptr_t)bench->program, (char *)(uintptr_t) "--start", (char *)(uintptr_t)c->name,
-                         (char *)(uintptr_t)(bench->device ? "-d" : NULL), (char *)(uintptr_t)bench->device, NULL};
+    char *arguments[] = {(char *)(uintptr_t)bench->program, (char *)(uintptr_t) "--start", (char *)(uintptr_t)name,
+                         (char *)"-d", (char *)(uintptr_t)qkv_context_device(bench->context)->selector, NULL};
     if (pipe(ends) != 0) {
         return 0;
     }
+    double begin = tool_clock_seconds();
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_addclose(&actions, ends[0]);
@@ -77,11 +79,13 @@ static double spawn_once(const struct bench *bench, const struct bench_case *c)
     int status = 1;
     while (code == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
-    return code == 0 && status == 0 ? strtod(text, NULL) : 0;
+    char *second = NULL;
+    double us = strtod(text, &second), end = strtod(second, NULL);
+    return code != 0 || status != 0 ? 0 : process ? (end - begin) * 1e6 : us;
 }
 
 /* Where drivers keep what they built: an empty folder is a cold start. */
-static const char *const caches[] = {"POCL_CACHE_DIR", "MESA_SHADER_CACHE_DIR", "CUDA_CACHE_PATH"};
+static const char *const caches[] = {"POCL_CACHE_DIR", "MESA_SHADER_CACHE_DIR", "CUDA_CACHE_PATH", "QKV_CACHE_DIR"};
 #define NUM_CACHES (sizeof caches / sizeof caches[0])
 
 static void save_caches(char *saved[NUM_CACHES])
@@ -104,43 +108,99 @@ static void restore_caches(char *saved[NUM_CACHES])
     }
 }
 
-/* One process with an empty cache, and for a warm start a second one with what the first left. */
-static double start_once(const struct bench *bench, const struct bench_case *c)
+/* An empty folder for everything that is kept. */
+static bool make_caches(char *folder, size_t size, const struct bench_case *c)
 {
     const char *temporary = getenv("TMPDIR");
-    char folder[512];
-    snprintf(folder, sizeof folder, "%s/qkv-bench-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    char file[600];
+    snprintf(folder, size, "%s/qkv-bench-XXXXXX", temporary && *temporary ? temporary : "/tmp");
     if (!mkdtemp(folder)) {
-        return 0;
+        return false;
     }
     for (size_t i = 0; i < NUM_CACHES; ++i) {
         setenv(caches[i], folder, 1);
     }
-    double us = spawn_once(bench, c);
-    if (us > 0 && !c->cold) {
-        us = spawn_once(bench, c);
+    if (!c->process) {
+        setenv("QKV_CACHE_DIR", "", 1);
     }
+    snprintf(file, sizeof file, "%s/empty", folder);
+    setenv(BENCH_EMPTY_FILE, file, 1);
+    return true;
+}
+
+static void remove_caches(const char *folder)
+{
+    unsetenv(BENCH_EMPTY_FILE);
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    return us;
+}
+
+struct once {
+    double us, empty; /* empty: of the program to compare with */
+};
+
+static struct once start_once(const struct bench *bench, const struct bench_case *c)
+{
+    struct once once = {0, 0};
+    once.empty = c->process ? spawn_once(bench, "empty", true) : 0;
+    once.us = spawn_once(bench, c->name, c->process);
+    return once;
+}
+
+/* Paired, as starts depend on what else the machine does. */
+static void compare_with_empty(struct bench_result *result, const struct tool_series *empty,
+                               const struct tool_series *above, const struct tool_series *ratio)
+{
+    struct bench_peer_result *peer = &result->peers[result->num_peers++];
+    peer->name = "empty kernel";
+    peer->median_us = tool_series_quartiles(empty).median;
+    peer->ratio = tool_series_quartiles(ratio);
+    snprintf(result->note, sizeof result->note, "%.1f ms above a program that runs one empty kernel (%.1f ms)",
+             tool_series_quartiles(above).median / 1e3, peer->median_us / 1e3);
+}
+
+/* A warm round starts with what an untimed one left, a cold one with nothing. */
+static struct once measure_round(const struct bench *bench, const struct bench_case *c, int round, char *folder,
+                                 size_t size)
+{
+    const struct once failed = {0, 0};
+    if (c->cold && round > 0) {
+        remove_caches(folder);
+    }
+    if ((c->cold || round == 0) && !make_caches(folder, size, c)) {
+        return failed;
+    }
+    if (!c->cold && round == 0) {
+        (void)start_once(bench, c);
+    }
+    return start_once(bench, c);
 }
 
 void bench_start_measure(const struct bench *bench, const struct bench_case *c, struct bench_result *result)
 {
-    struct tool_series us = {NULL, 0, 0};
-    char *saved[NUM_CACHES];
+    struct tool_series us = {NULL, 0, 0}, empties = {NULL, 0, 0}, above = {NULL, 0, 0}, ratio = {NULL, 0, 0};
+    char *saved[NUM_CACHES], folder[512] = "";
     memset(result, 0, sizeof *result);
     result->spec = c;
     save_caches(saved);
     for (int round = 0; round < ROUNDS && !result->failed; ++round) {
-        double once = start_once(bench, c);
-        result->failed = !(once > 0);
-        tool_series_add(&us, once);
+        struct once once = measure_round(bench, c, round, folder, sizeof folder);
+        result->failed = !(once.us > 0) || (c->process && !(once.empty > 0));
+        tool_series_add(&us, once.us);
+        tool_series_add(&empties, once.empty);
+        tool_series_add(&above, once.us - once.empty);
+        tool_series_add(&ratio, once.us > 0 ? once.empty / once.us : 0);
     }
+    remove_caches(folder);
     restore_caches(saved);
     if (result->failed) {
         snprintf(result->note, sizeof result->note, "a new process of %s failed", bench->program);
+    } else if (c->process) {
+        compare_with_empty(result, &empties, &above, &ratio);
     }
     result->us = tool_series_quartiles(&us);
     result->runs = us.count;
     tool_series_free(&us);
+    tool_series_free(&empties);
+    tool_series_free(&above);
+    tool_series_free(&ratio);
 }
