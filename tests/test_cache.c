@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "support/cache_log.h"
+#include "support/context.h"
 #include "support/layer_job.h"
 #include "support/store_files.h"
 #include "support/tiny_model.h"
@@ -47,6 +48,37 @@ START_TEST(a_second_start_builds_nothing) {
     ck_assert_uint_eq(cache_log.built, built);
     TEST_TRUE(unsetenv("QKV_CACHE_DIR") == 0);
     test_folder_remove(folder);
+}
+END_TEST
+
+static void set_or_unset(const char *name, const char *value) {
+    TEST_TRUE((value ? setenv(name, value, 1) : unsetenv(name)) == 0);
+}
+
+START_TEST(tools_keep_things_where_they_belong) {
+    char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME"), *dir = getenv("QKV_CACHE_DIR"), out[64];
+    home = home ? strdup(home) : NULL, cache = cache ? strdup(cache) : NULL, dir = dir ? strdup(dir) : NULL;
+    static const struct {
+        const char *home, *cache, *expected;
+    } cases[] = {{"/h", NULL, "/h/.cache/libqkv"}, {"/h", "/x", "/x/libqkv"}, {"/h", "x", "/h/.cache/libqkv"},
+                 {NULL, "/x", "/x/libqkv"},        {NULL, "", NULL},          {"h", NULL, NULL}};
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        test_note("case %zu", i);
+        set_or_unset("QKV_CACHE_DIR", NULL);
+        set_or_unset("HOME", cases[i].home);
+        set_or_unset("XDG_CACHE_HOME", cases[i].cache);
+        const char *got = tool_cache_directory(out, sizeof out);
+        TEST_TRUE((got == NULL) == (cases[i].expected == NULL) && (!got || !strcmp(got, cases[i].expected)));
+        TEST_TRUE(tool_cache_directory(out, 5) == NULL);
+        set_or_unset("QKV_CACHE_DIR", "");
+        TEST_TRUE(tool_cache_directory(out, sizeof out) == NULL);
+    }
+    set_or_unset("HOME", home);
+    set_or_unset("XDG_CACHE_HOME", cache);
+    set_or_unset("QKV_CACHE_DIR", dir);
+    free(home);
+    free(cache);
+    free(dir);
 }
 END_TEST
 
@@ -104,6 +136,7 @@ int main(void) {
     TCase *tcase = tcase_create("cache");
     tcase_set_timeout(tcase, 200);
     tcase_add_test(tcase, a_second_start_builds_nothing);
+    tcase_add_test(tcase, tools_keep_things_where_they_belong);
     tcase_add_test(tcase, what_is_spoilt_is_made_again);
     tcase_add_test(tcase, an_unusable_folder_is_done_without);
     suite_add_tcase(suite, tcase);

@@ -41,9 +41,11 @@ typedef struct qkv_context_options {
     qkv_kernel_function kernel; /* NULL: nobody is told */
     void *kernel_user;
     /*
-     * A directory in which built programs, passed self-tests and measurements are kept for later processes, see
-     * qkv_context_create(); NULL for the environment variable QKV_CACHE_DIR, and nothing is kept where that is not set
-     * either; "" keeps nothing whatever the environment says. Copied.
+     * A directory in which built programs, passed self-tests and measurements are kept for later processes
+     * (tools/doc/cache.md). Created where it is missing; one that cannot be used or trusted (not this user's own, mode
+     * other than 0700, a symbolic link) is logged, and nothing kept. With one, a solver that an earlier process did not
+     * survive is not used again. NULL for the environment variable QKV_CACHE_DIR, and nothing is kept where that is not
+     * set either; "" keeps nothing whatever the environment says. Copied.
      */
     const char *cache_dir;
 } qkv_context_options;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine_internal.h"
+#include "support/context.h"
 
 bool attend_check(qkv_status status, tool_error *error) {
     if (status == QKV_OK) return true;
@@ -147,7 +148,7 @@ static bool create_buffers(attend_engine *engine, tool_error *error) {
 static bool prepare(attend_engine *engine, const char *selector, tool_error *error) {
     const attend_model *model = engine->model;
     const size_t hidden = model->config.hidden_size;
-    if (!attend_check(qkv_context_create(&engine->context, selector, NULL), error) ||
+    if (!attend_check(tool_context_create(&engine->context, selector), error) ||
         !read_norm(&engine->embedding_norm, engine, &model->weights.embedding_norm, error))
         return false;
     engine->type_row = tool_alloc(hidden, sizeof(float), error);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "support/context.h"
 
 enum { TOKENS = 3, WIDTH = 4, DIM = 3 };
 
@@ -132,7 +133,7 @@ bool attend_worked_example(FILE *stream, const char *selector, tool_error *error
     worked w;
     expected e;
     memset(&w, 0, sizeof w);
-    if (!attend_check(qkv_context_create(&context, selector, NULL), error)) return false;
+    if (!attend_check(tool_context_create(&context, selector), error)) return false;
     bool ok = compute(&w, context, error);
     if (ok) {
         compute_expected(&e);

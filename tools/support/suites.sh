@@ -4,7 +4,9 @@ export LC_ALL=C
 timeout_s=${CHECK_TIMEOUT:-300}
 passed=0 failed=0 skipped=0 culprits=
 # What the caller's shell prefers is not what is tested.
-unset QKV_SOLVER QKV_GEMM QKV_LIMITS QKV_CACHE_DIR QKV_CACHE_SIZE QKV_TEST_SEED CK_RUN_SUITE CK_RUN_CASE
+unset QKV_SOLVER QKV_GEMM QKV_LIMITS QKV_CACHE_SIZE QKV_TEST_SEED CK_RUN_SUITE CK_RUN_CASE
+# Nothing is kept from one run to the next, nor in the caller's home.
+export QKV_CACHE_DIR=
 
 # Suites that touch no OpenCL, or bring their own choice of it, run once; these need what a simulator has not
 # (hours of patience).
