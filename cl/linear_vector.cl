@@ -164,11 +164,9 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
             long at = start;                                                                                    \
             k -= left;                                                                                          \
             if (x_view.s6 == 1) {                                                                               \
-                for (; left >= 4; left -= 4, at += 4, w += 4 * VW) {                                            \
+                for (; left >= 2; left -= 2, at += 2, w += 2 * VW) {                                            \
                     STEP(0, R, N, ASK)                                                                          \
                     STEP(1, R, N, ASK)                                                                          \
-                    STEP(2, R, N, ASK)                                                                          \
-                    STEP(3, R, N, ASK)                                                                          \
                 }                                                                                               \
             }                                                                                                   \
             for (; left > 0; left--, at += x_view.s6, w += VW)                                                  \

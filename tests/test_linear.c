@@ -165,6 +165,36 @@ START_TEST(no_rows) {
 }
 END_TEST
 
+/* Numbers of panels that are no multiple of a tile's, in one output and as a seam between two. */
+START_TEST(panels_left_over) {
+    const char *solver = test_solver((size_t)_i);
+    static const size_t outs[][2] = {{112, 0}, {80, 0}, {48, 64}, {16, 16}, {5, 200}, {130, 33}};
+    static const size_t rows[] = {1, 2, 4, 5, 8, 9, 12, 13, 40};
+    for (size_t n = 0; n < TEST_COUNT(outs); n += test_is_slow() ? 5 : 1) {
+        struct linear_case c = {.batch = 1,
+                                .in = 19,
+                                .num_outputs = outs[n][1] ? 2 : 1,
+                                .out = {outs[n][0], outs[n][1]},
+                                .x_rank = 2,
+                                .out_rank = {2, 2},
+                                .layout = QKV_WEIGHT_OUT_IN,
+                                .biases = 3};
+        struct test_random random = test_random_start(test_seed() + 5, n);
+        struct linear_weights weights;
+        linear_note(&c, solver, n);
+        linear_weights_make(&weights, &c, &random);
+        qkv_linear *linear = linear_make(&c, &weights, solver);
+        for (size_t r = 0; linear && r < TEST_COUNT(rows); r++) {
+            c.seq = rows[r];
+            linear_note(&c, solver, n);
+            linear_check(linear, &c, &weights, &random);
+        }
+        qkv_linear_destroy(linear);
+        linear_weights_free(&weights);
+    }
+}
+END_TEST
+
 /* A row's result has the same bits whatever other rows are computed with it, as the header promises. */
 START_TEST(rows_do_not_depend_on_their_number) {
     const char *solver = test_solver((size_t)_i);
@@ -173,7 +203,7 @@ START_TEST(rows_do_not_depend_on_their_number) {
                             .seq = 129,
                             .in = 67,
                             .num_outputs = 1,
-                            .out = {53},
+                            .out = {101}, /* panels of any width: some groups by threes, some by fours */
                             .x_rank = 2,
                             .out_rank = {2},
                             .layout = QKV_WEIGHT_OUT_IN,
@@ -185,7 +215,7 @@ START_TEST(rows_do_not_depend_on_their_number) {
     float *values = test_random_floats(&random, 129 * 67, 1), *all = NULL;
     qkv_linear *linear = linear_make(&c, &weights, solver);
     for (size_t n = TEST_COUNT(counts); linear && n-- > (test_is_slow() ? 3 : 0);) {
-        const size_t xs[] = {counts[n], 67}, ys[] = {counts[n], 53};
+        const size_t xs[] = {counts[n], 67}, ys[] = {counts[n], 101};
         struct test_array x, y;
         c.seq = counts[n];
         test_array_input(&x, QKV_F32, 2, xs, NULL, values);
@@ -193,7 +223,7 @@ START_TEST(rows_do_not_depend_on_their_number) {
         linear_run(linear, &c, &x, &y);
         float *got = TEST_READ(&y);
         if (!all) all = got;
-        TEST_TRUE(memcmp(all, got, counts[n] * 53 * sizeof(float)) == 0);
+        TEST_TRUE(memcmp(all, got, counts[n] * 101 * sizeof(float)) == 0);
         if (got != all) free(got);
         test_array_free(&x);
         test_array_free(&y);
@@ -283,6 +313,7 @@ int main(void) {
     tcase_add_loop_test(tcase, model_sizes, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, odd_head_dims, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, no_rows, 0, TEST_NUM_SOLVERS);
+    tcase_add_loop_test(tcase, panels_left_over, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, rows_do_not_depend_on_their_number, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, update, 0, TEST_NUM_SOLVERS);
     tcase_add_test(tcase, zeros_until_update);

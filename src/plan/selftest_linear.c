@@ -2,10 +2,11 @@
 
 #include <stdlib.h>
 
-/* Two fused outputs, neither a whole panel; the row counts reach every regime and its tails. */
+/* Two fused outputs, neither a whole panel; the row counts and the number of panels of any width reach every regime
+ * and its tails. */
 #define K 37
 #define N0 21
-#define N1 53
+#define N1 77
 #define MAX_ROWS 41
 
 static const size_t row_counts[] = {1, 2, 3, 5, 9, 17, MAX_ROWS};
