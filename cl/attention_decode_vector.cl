@@ -3,17 +3,19 @@
  *
  *   out[r,:] = sum_j exp(score[r,j] - lse[r]) v[j,:],  score[r,j] = scale * q[r,:].k[j,:] + mask[r,j]
  *
- * Dims lie along the vector lanes, so that K and V stream from memory as they lie; the dot products of VW keys are
- * reduced together. The rows of a key head's whole group share one pass. Where there are few heads the keys are
- * split over several work-items, each with a maximum and sum of its own, and attention_merge brings the parts
- * together (Flash-Decoding, Dao et al. 2023).
+ * Dims lie along the vector lanes, so that K and V stream from memory as they lie; dot products are reduced VW at a
+ * time. The rows of a key head's whole group share one pass, four at a time in registers (attention_decode_tile.clh);
+ * since a tile computes long on what it reads, it asks for the values while it works on the keys and for the next keys
+ * while it works on the values. Where there are few heads the keys are split over several work-items, each with a
+ * maximum and sum of its own, and attention_merge brings the parts together (Flash-Decoding, Dao et al. 2023).
  *
  * NDRange of attention_decode: (splits, key heads, batch), of attention_merge: (rows, key heads, batch); local size 1.
- * part[((batch * num_kv_heads + kv_head) * splits + split) * rows + row][value_dim + VW] holds a part's output, then
+ * part[((batch * num_kv_heads + kv_head) * splits + split) * rows + row][VALUE_DIM + VW] holds a part's output, then
  * its maximum, sum, and whether it saw a key. `shape` and the views: see attention_args.clh; dims of K and V are
- * adjacent, head_dim and value_dim multiples of VW.
+ * adjacent.
  *
- * Macros: VW lanes, MAX_ROWS query rows, KB keys a block, MAX_DIM, MASK.
+ * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4), MASK, PREFETCH
+ * (the compiler knows __builtin_prefetch).
  */
 #include "common.clh"
 #include "exp2.clh"
@@ -22,39 +24,45 @@
 #ifndef MAX_ROWS
 #define MAX_ROWS 16
 #endif
-#ifndef KB
-#define KB 64
+#ifndef HEAD_DIM
+#define HEAD_DIM 64
 #endif
-#ifndef MAX_DIM
-#define MAX_DIM 64
+#ifndef VALUE_DIM
+#define VALUE_DIM 64
 #endif
 #ifndef MASK
 #define MASK 0
 #endif
-#define CHUNKS (MAX_DIM / VW)
-#define GROUPS (KB / VW)
-#if VW == 4
-#define KEY_STEP 4
-#define REDUCE_STAGES 2
-#else
-#define KEY_STEP 8
-#if VW == 8
-#define REDUCE_STAGES 3
-#else
-#define REDUCE_STAGES 4
+#ifndef PREFETCH
+#define PREFETCH 0
 #endif
+#define CHUNKS (HEAD_DIM / VW)
+#define VALUE_CHUNKS (VALUE_DIM / VW)
+#define PART (VALUE_DIM + VW) /* floats a row's part takes */
+/* Rows of a tile, unless there is one row alone. */
+#define TILE 4
+/* Keys a block. What a tile works on stays in the first cache beside what it fetches ahead. */
+#define SINGLE_BLOCK 64
+#define TILE_BLOCK 32
+#define GROUPS (SINGLE_BLOCK / VW)
+
+/* Asks for a cache line ahead of its use. OpenCL's own prefetch() does nothing on PoCL. */
+#if PREFETCH
+#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#else
+#define FETCH(p)
 #endif
 
 #define NATURAL_UNITS MASK
 #include "attention_units.clh"
 
-static vec lane_numbers(void)
-{
-    int n[VW];
-    for (int i = 0; i < VW; i++)
-        n[i] = i;
-    return QKV_PASTE(convert_float, VW)(QKV_PASTE(vload, VW)(0, n));
-}
+#if VW == 16
+#define LANE_NUMBERS ((ivec)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#elif VW == 8
+#define LANE_NUMBERS ((ivec)(0, 1, 2, 3, 4, 5, 6, 7))
+#else
+#define LANE_NUMBERS ((ivec)(0, 1, 2, 3))
+#endif
 
 static float exp2_one(float x)
 {
@@ -66,50 +74,76 @@ static float finite_top(float top)
     return top == -INFINITY ? 0.0f : top;
 }
 
+/* Lanes whose number has the bit `distance` take from b, the others from a: each the sum of its own and of the lane
+ * at that distance. */
+#define FOLD(a, b, swap, distance) \
+    (select(a, b, (lane & distance) != 0) + select(b, a, (lane & distance) != 0).swap)
+#if VW == 16
+#define SWAP1 s1032547698badcfe
+#define SWAP2 s23016745ab89efcd
+#define SWAP4 s45670123cdef89ab
+#define SWAP8 s89abcdef01234567
+#elif VW == 8
+#define SWAP1 s10325476
+#define SWAP2 s23016745
+#define SWAP4 s45670123
+#else
+#define SWAP1 s1032
+#define SWAP2 s2301
+#endif
+
 /* Lane t: the sum of acc[t]'s lanes. */
-static vec reduce_together(vec *acc)
+static vec reduce_together(const vec *acc)
 {
+    const ivec lane = LANE_NUMBERS;
+    vec ones[VW / 2], twos[VW / 4];
 #pragma unroll
-    for (int stage = 1; stage <= REDUCE_STAGES; stage++) {
+    for (int i = 0; i < VW / 2; i++)
+        ones[i] = FOLD(acc[2 * i], acc[2 * i + 1], SWAP1, 1);
 #pragma unroll
-        for (int i = 0; i < VW >> stage; i++) {
-            const vec a = acc[i], b = acc[i + (VW >> stage)];
-            vec low, high;
-            low.even = a.lo;
-            low.odd = b.lo;
-            high.even = a.hi;
-            high.odd = b.hi;
-            acc[i] = low + high;
-        }
-    }
-    return acc[0];
+    for (int i = 0; i < VW / 4; i++)
+        twos[i] = FOLD(ones[2 * i], ones[2 * i + 1], SWAP2, 2);
+#if VW == 4
+    return twos[0];
+#else
+    const vec low = FOLD(twos[0], twos[1], SWAP4, 4);
+#if VW == 8
+    return low;
+#else
+    const vec high = FOLD(twos[2], twos[3], SWAP4, 4);
+    return FOLD(low, high, SWAP8, 8);
+#endif
+#endif
 }
 
-/* Lane t: x . k[t][:]; keys past n repeat the last one. */
-static vec score_keys(const vec *x, global const float *k, long key_stride, int n, int chunks)
+/* The largest lane; none is NaN. */
+static float largest_lane(vec v)
 {
-    vec acc[VW];
-#pragma unroll
-    for (int first = 0; first < VW; first += KEY_STEP) {
-        global const float *row[KEY_STEP];
-        vec part[KEY_STEP];
-#pragma unroll
-        for (int t = 0; t < KEY_STEP; t++) {
-            row[t] = k + min(first + t, n - 1) * key_stride;
-            part[t] = (vec)(0.0f);
-        }
-        for (int c = 0; c < chunks; c++) {
-            const vec y = x[c];
-#pragma unroll
-            for (int t = 0; t < KEY_STEP; t++)
-                part[t] = QKV_FMA(y, QKV_VLOAD(row[t] + c * VW), part[t]);
-        }
-#pragma unroll
-        for (int t = 0; t < KEY_STEP; t++)
-            acc[first + t] = part[t];
-    }
-    return reduce_together(acc);
+    v = v > v.SWAP1 ? v : v.SWAP1;
+    v = v > v.SWAP2 ? v : v.SWAP2;
+#if VW > 4
+    v = v > v.SWAP4 ? v : v.SWAP4;
+#endif
+#if VW > 8
+    v = v > v.SWAP8 ? v : v.SWAP8;
+#endif
+    return v.s0;
 }
+
+#define ROWS 1
+#define KEYS VW
+#define KEY_STEP 1
+#define TILED(name) name##_single
+#include "attention_decode_tile.clh"
+#undef ROWS
+#undef KEYS
+#undef KEY_STEP
+#undef TILED
+#define ROWS TILE
+#define KEYS 4
+#define KEY_STEP 4
+#define TILED(name) name##_tile
+#include "attention_decode_tile.clh"
 
 #if MASK
 /* What the mask adds for VW keys; those past n repeat the last one. */
@@ -124,43 +158,12 @@ static vec load_mask(global const void *mask, int flags, long base, long step, i
 }
 #endif
 
-/* o[:] += sum_j p[j] v[j][:] for 8, 4 or 1 vectors of dims. */
-static void add_chunks(vec *o, const float *p, global const float *v, long key_stride, int n, const int count)
+/* The same for one row that passes over its excluded keys. */
+static void add_seen(vec *o, const float *p, global const float *v, long key_stride, int n)
 {
-    vec acc[8];
-#pragma unroll
-    for (int t = 0; t < 8; t++)
-        acc[t] = t < count ? o[t] : (vec)(0.0f);
-    for (int j = 0; j < n; j++) {
-        const vec y = (vec)(p[j]);
-#pragma unroll
-        for (int t = 0; t < 8; t++)
-            if (t < count)
-                acc[t] = QKV_FMA(y, QKV_VLOAD(v + t * VW), acc[t]);
-        v += key_stride;
-    }
-#pragma unroll
-    for (int t = 0; t < 8; t++)
-        if (t < count)
-            o[t] = acc[t];
-}
-
-/* The same for all dims. In a block with excluded keys these are passed over. */
-static void add_values(vec *o, const float *p, global const float *v, long key_stride, int n, int chunks, bool edge)
-{
-    int c = 0;
-    if (edge) {
-        for (int j = 0; j < n; j++)
-            for (int e = 0; e < chunks && as_int(p[j]) != MINUS_ZERO; e++)
-                o[e] = QKV_FMA((vec)(p[j]), QKV_VLOAD(v + j * key_stride + e * VW), o[e]);
-        return;
-    }
-    for (; c + 8 <= chunks; c += 8)
-        add_chunks(o + c, p, v + c * VW, key_stride, n, 8);
-    for (; c + 4 <= chunks; c += 4)
-        add_chunks(o + c, p, v + c * VW, key_stride, n, 4);
-    for (; c < chunks; c++)
-        add_chunks(o + c, p, v + c * VW, key_stride, n, 1);
+    for (int j = 0; j < n; j++)
+        for (int c = 0; c < VALUE_CHUNKS && as_int(p[j]) != MINUS_ZERO; c++)
+            o[c] = QKV_FMA((vec)(p[j]), QKV_VLOAD(v + j * key_stride + c * VW), o[c]);
 }
 
 /* What one row has gathered. */
@@ -170,50 +173,53 @@ struct gathered {
     bool any;
 };
 
-/* Scores, weights and values of one block of n keys for one row. The block's keys below `visible` pass causality. */
-static void add_block(struct gathered *row, vec *o, const vec *x, global const float *k, long k_stride,
-                      global const float *v, long v_stride, int n, int visible, long8 shape, global const void *mask,
-                      long mask_base, long mask_step)
+/*
+ * Turns the n scores of one row into weights and rescales what it has gathered. The block's keys below `visible` pass
+ * causality. Tells whether a key was excluded.
+ */
+static bool weigh(struct gathered *row, vec *o, float *s, int n, int visible, int flags, global const void *mask,
+                  long mask_base, long mask_step)
 {
-    const int chunks = SHAPE_HEAD_DIM(shape) / VW, value_chunks = SHAPE_VALUE_DIM(shape) / VW;
-    const vec lane = lane_numbers();
-    vec s[GROUPS], best = (vec)(-INFINITY);
+    const ivec lane = LANE_NUMBERS;
+    vec best = (vec)(-INFINITY);
     ivec out_of[GROUPS], some = (ivec)(0);
-    const int groups = (n + VW - 1) / VW;
-    for (int g = 0; g < groups; g++) {
+    for (int g = 0; g * VW < n; g++) {
         const int left = n - g * VW;
-        vec score = score_keys(x, k + g * VW * k_stride, k_stride, left, chunks);
-        ivec excluded = lane >= (vec)((float)(min(n, visible) - g * VW));
+        vec score = QKV_VLOAD(s + g * VW);
+        ivec excluded = lane >= (ivec)(visible - g * VW);
 #if MASK
-        if (SHAPE_FLAGS(shape) & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) {
-            const vec add = load_mask(mask, SHAPE_FLAGS(shape), mask_base + g * VW * mask_step, mask_step, left);
+        if (flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) {
+            const vec add = load_mask(mask, flags, mask_base + g * VW * mask_step, mask_step, left);
             excluded |= add == (vec)(-INFINITY);
             score += add;
+            QKV_VSTORE(score, s + g * VW);
         }
 #endif
+        const ivec beyond = lane >= (ivec)(left);
+        some |= excluded & ~beyond;
+        excluded |= beyond;
         best = (score > best) & ~excluded ? score : best;
-        some |= excluded;
         row->any |= any(~excluded);
-        s[g] = score;
         out_of[g] = excluded;
     }
-    float top = row->top;
-    for (int t = 0; t < VW; t++)
-        top = fmax(top, ((const float *)&best)[t]);
-    const float alpha = exp2_one(TO_LOG2((vec)(row->top - finite_top(top))).s0);
-    row->sum *= (vec)(alpha);
-    row->top = top;
-    for (int g = 0; g < groups; g++) {
-        const vec p = qkv_exp2(TO_LOG2(s[g] - (vec)(finite_top(top))));
-        s[g] = out_of[g] ? QKV_AS_VEC((ivec)(MINUS_ZERO)) : p;
-        row->sum += s[g];
+    const float block_top = largest_lane(best), top = block_top > row->top ? block_top : row->top;
+    if (top > row->top) {
+        const float alpha = exp2_one(TO_LOG2((vec)(row->top - top)).s0);
+        row->sum *= (vec)(alpha);
+        row->top = top;
+        for (int c = 0; c < VALUE_CHUNKS; c++)
+            o[c] *= (vec)(alpha);
     }
-    for (int c = 0; c < value_chunks; c++)
-        o[c] *= (vec)(alpha);
-    add_values(o, (const float *)s, v, v_stride, n, value_chunks, any(some) != 0);
+    for (int g = 0; g * VW < n; g++) {
+        const vec p = qkv_exp2(TO_LOG2(QKV_VLOAD(s + g * VW) - (vec)(finite_top(top))));
+        const vec weight = out_of[g] ? QKV_AS_VEC((ivec)(MINUS_ZERO)) : p;
+        QKV_VSTORE(weight, s + g * VW);
+        row->sum += weight;
+    }
+    return any(some) != 0;
 }
 
-/* out[r,:] = factor * o and, where asked for, the row's log-sum-exp. */
+/* out[r,:] = o / sum and, where asked for, the row's log-sum-exp. */
 static void finish_row(global float *out, long8 out_view, global float *lse, long8 lse_view, const vec *o, float top,
                        float sum, bool any, long row, long8 shape)
 {
@@ -221,7 +227,7 @@ static void finish_row(global float *out, long8 out_view, global float *lse, lon
     const long head = (long)get_group_id(1) * (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
     const long base = attention_row(out_view, batch, head, row, SHAPE_SEQ_Q(shape));
     const float inverse = any ? 1.0f / sum : 0.0f;
-    for (int d = 0; d < SHAPE_VALUE_DIM(shape); d++)
+    for (int d = 0; d < VALUE_DIM; d++)
         out[base + d * out_view.s4] = ((const float *)o)[d] * inverse;
     if (SHAPE_FLAGS(shape) & FLAG_LSE)
         lse[attention_row(lse_view, batch, head, row, SHAPE_SEQ_Q(shape))] =
@@ -236,79 +242,110 @@ static float lane_sum(vec v)
     return sum;
 }
 
+/* Rows past the last are zeros, so that every tile is full. */
+static void load_rows(vec *x, global const float *q, long8 q_view, long batch, long head, int rows, long8 shape,
+                      float factor)
+{
+    for (int r = 0; r < rows; r++) {
+        const long base = attention_row(q_view, batch, head, r, SHAPE_SEQ_Q(shape));
+        for (int d = 0; d < HEAD_DIM; d++)
+            ((float *)(x + r * CHUNKS))[d] = q[base + d * q_view.s4] * factor;
+    }
+    for (int i = rows * CHUNKS; i < (rows + TILE - 1) / TILE * TILE * CHUNKS; i++)
+        x[i] = (vec)(0.0f);
+}
+
+/* Where the parts are merged: the row's output, maximum, sum and whether it saw a key. */
+static void store_part(global float *part, const vec *o, float top, float sum, bool any)
+{
+    for (int c = 0; c < VALUE_CHUNKS; c++)
+        QKV_VSTORE(o[c], part + c * VW);
+    part[VALUE_DIM] = top;
+    part[VALUE_DIM + 1] = sum;
+    part[VALUE_DIM + 2] = any ? 1.0f : 0.0f;
+}
+
 __kernel void attention_decode(global const float *q, global const float *k, global const float *v, global float *out,
                                global const void *mask, global float *weights, global float *scores,
                                global float *lse, long8 q_view, long8 k_view, long8 v_view, long8 out_view,
                                long8 mask_view, long8 weights_view, long8 scores_view, long8 lse_view, long8 shape,
                                float scale, global float *part, long part_offset, long keys_per_split)
 {
-    vec x[MAX_ROWS * CHUNKS], o[MAX_ROWS * CHUNKS];
+    vec x[MAX_ROWS * CHUNKS], o[MAX_ROWS * VALUE_CHUNKS];
+    float s[TILE * TILE_BLOCK];
     struct gathered gathered[MAX_ROWS];
     const long seq_q = SHAPE_SEQ_Q(shape), group = SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape);
-    const int rows = (int)(group * seq_q);
+    const int rows = (int)(group * seq_q), block = rows == 1 ? SINGLE_BLOCK : TILE_BLOCK;
     const long split = (long)get_group_id(0), kv_head = (long)get_group_id(1), batch = (long)get_group_id(2);
-    const long from = split * keys_per_split, to = min(from + keys_per_split, SHAPE_SEQ_KV(shape));
+    const long seen = min(SHAPE_SEQ_KV(shape), seq_q + SHAPE_OFFSET(shape)); /* by the last query */
+    const long from = split * keys_per_split, to = min(from + keys_per_split, seen);
     k += k_view.s0 + batch * k_view.s1 + kv_head * k_view.s2;
     v += v_view.s0 + batch * v_view.s1 + kv_head * v_view.s2;
+    load_rows(x, q, q_view, batch, kv_head * group, rows, shape, scale * UNIT);
+    for (int i = 0; i < (rows + TILE - 1) / TILE * TILE * VALUE_CHUNKS; i++)
+        o[i] = (vec)(0.0f);
     for (int r = 0; r < rows; r++) {
-        const long base = attention_row(q_view, batch, kv_head * group, r, seq_q);
-        for (int d = 0; d < SHAPE_HEAD_DIM(shape); d++)
-            ((float *)(x + r * CHUNKS))[d] = q[base + d * q_view.s4] * (scale * UNIT);
-        for (int c = 0; c < CHUNKS; c++)
-            o[r * CHUNKS + c] = (vec)(0.0f);
         gathered[r].top = -INFINITY;
         gathered[r].sum = (vec)(0.0f);
         gathered[r].any = false;
     }
-    for (long first = from; first < to; first += KB) {
-        const int n = (int)min((long)KB, to - first);
-        for (int r = 0; r < rows; r++) {
-            const int visible = (int)clamp(r % seq_q + SHAPE_OFFSET(shape) + 1 - first, 0L, (long)KB);
-            if (visible > 0)
-                add_block(gathered + r, o + r * CHUNKS, x + r * CHUNKS, k + first * k_view.s3, k_view.s3,
-                          v + first * v_view.s3, v_view.s3, n, visible, shape, mask,
-                          attention_row(mask_view, batch, kv_head * group, r, seq_q) + first * mask_view.s4,
-                          mask_view.s4);
+    for (long first = from; first < to; first += block) {
+        const int n = (int)min((long)block, to - first);
+        global const float *key = k + first * k_view.s3, *value = v + first * v_view.s3;
+        for (int tile = 0; tile < rows; tile += TILE) {
+            const int end = min(tile + TILE, rows);
+            bool excluded = false;
+            if (rows == 1)
+                score_single(s, x, key, k_view.s3, value, v_view.s3, n);
+            else
+                score_tile(s, x + tile * CHUNKS, key, k_view.s3, value, v_view.s3, n);
+            for (int r = tile; r < end; r++)
+                excluded |= weigh(gathered + r, o + r * VALUE_CHUNKS, s + (r - tile) * TILE_BLOCK, n,
+                                  (int)clamp(r % seq_q + SHAPE_OFFSET(shape) + 1 - first, 0L, (long)n),
+                                  SHAPE_FLAGS(shape), mask,
+                                  attention_row(mask_view, batch, kv_head * group, r, seq_q) + first * mask_view.s4,
+                                  mask_view.s4);
+            if (!excluded && rows == 1)
+                add_single(o, s, value, v_view.s3, key + block * k_view.s3, k_view.s3, n);
+            else if (!excluded)
+                add_tile(o + tile * VALUE_CHUNKS, s, value, v_view.s3, key + block * k_view.s3, k_view.s3, n);
+            else
+                for (int r = tile; r < end; r++)
+                    add_seen(o + r * VALUE_CHUNKS, s + (r - tile) * TILE_BLOCK, value, v_view.s3, n);
         }
     }
-    const long stride = SHAPE_VALUE_DIM(shape) + VW, splits = (long)get_num_groups(0);
-    part += part_offset + ((batch * SHAPE_KV_HEADS(shape) + kv_head) * splits + split) * rows * stride;
+    const long splits = (long)get_num_groups(0);
+    part += part_offset + ((batch * SHAPE_KV_HEADS(shape) + kv_head) * splits + split) * rows * PART;
     for (int r = 0; r < rows; r++) {
-        const vec *row = o + r * CHUNKS;
+        const vec *row = o + r * VALUE_CHUNKS;
         const float sum = lane_sum(gathered[r].sum);
-        if (splits == 1) {
+        if (splits == 1)
             finish_row(out, out_view, lse, lse_view, row, gathered[r].top, sum, gathered[r].any, r, shape);
-            continue;
-        }
-        for (int d = 0; d < SHAPE_VALUE_DIM(shape); d += VW)
-            QKV_VSTORE(row[d / VW], part + r * stride + d);
-        part[(r + 1) * stride - VW] = gathered[r].top;
-        part[(r + 1) * stride - VW + 1] = sum;
-        part[(r + 1) * stride - VW + 2] = gathered[r].any ? 1.0f : 0.0f;
+        else
+            store_part(part + r * PART, row, gathered[r].top, sum, gathered[r].any);
     }
 }
 
 __kernel void attention_merge(global float *out, global float *lse, long8 out_view, long8 lse_view, long8 shape,
                               global const float *part, long part_offset, long splits)
 {
-    vec o[CHUNKS];
+    vec o[VALUE_CHUNKS];
     const long row = (long)get_group_id(0), rows = (long)get_num_groups(0);
     const long head = (long)get_group_id(2) * SHAPE_KV_HEADS(shape) + (long)get_group_id(1);
-    const int dim = SHAPE_VALUE_DIM(shape);
-    const long stride = (dim + VW) * rows;
+    const long stride = PART * rows;
     float top = -INFINITY, sum = 0.0f;
     bool any = false;
-    part += part_offset + (head * splits * rows + row) * (dim + VW);
+    part += part_offset + (head * splits * rows + row) * PART;
     for (long s = 0; s < splits; s++) {
-        top = fmax(top, part[s * stride + dim]);
-        any |= part[s * stride + dim + 2] != 0.0f;
+        top = fmax(top, part[s * stride + VALUE_DIM]);
+        any |= part[s * stride + VALUE_DIM + 2] != 0.0f;
     }
-    for (int c = 0; c < dim / VW; c++)
+    for (int c = 0; c < VALUE_CHUNKS; c++)
         o[c] = (vec)(0.0f);
     for (long s = 0; s < splits; s++) {
-        const float alpha = exp2_one(TO_LOG2((vec)(part[s * stride + dim] - finite_top(top))).s0);
-        sum = QKV_FMA(alpha, part[s * stride + dim + 1], sum);
-        for (int c = 0; c < dim / VW; c++)
+        const float alpha = exp2_one(TO_LOG2((vec)(part[s * stride + VALUE_DIM] - finite_top(top))).s0);
+        sum = QKV_FMA(alpha, part[s * stride + VALUE_DIM + 1], sum);
+        for (int c = 0; c < VALUE_CHUNKS; c++)
             o[c] = QKV_FMA((vec)(alpha), QKV_VLOAD(part + s * stride + c * VW), o[c]);
     }
     finish_row(out, out_view, lse, lse_view, o, top, sum, any, row, shape);

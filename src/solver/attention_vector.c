@@ -115,8 +115,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     qkv_status status = choose_tile(vector, programs->rt);
     if (status == QKV_OK) status = check_iterations(vector, programs->limits.max_iterations);
     if (status == QKV_OK) status = create_kernel(vector, programs);
-    if (status == QKV_OK)
-        status = qkvi_decode_create(&vector->decode, programs, &vector->problem, vector->width, vector->max_dim);
+    if (status == QKV_OK) status = qkvi_decode_create(&vector->decode, programs, &vector->problem, vector->width);
     if (status != QKV_OK) {
         destroy(vector);
         return status;

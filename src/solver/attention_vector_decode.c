@@ -13,7 +13,7 @@ struct qkvi_decode {
 };
 
 enum {
-    KEY_BLOCK = 64,
+    KEY_BLOCK = 64,  /* what the kernel's blocks divide */
     MOST_ROWS = 16,  /* query rows of a group up to which dims along the lanes are faster */
     GROUPS = 32,     /* work-groups to split the keys for; no device's property, lest results depend on it */
     LEAST_KEYS = 256 /* a part's, so that merging stays cheap */
@@ -23,29 +23,36 @@ static size_t group_size(const struct qkvi_attention_problem *problem) {
     return problem->num_heads / problem->num_kv_heads;
 }
 
-static bool can_decode(const struct qkvi_attention_problem *problem, unsigned width) {
-    return group_size(problem) <= MOST_ROWS && problem->head_dim % width == 0 && problem->value_dim % width == 0;
+/* The widest vectors, up to the device's, that divide both dims; 0 if none does. */
+static unsigned choose_width(const struct qkvi_attention_problem *problem, unsigned width) {
+    while (width >= 4 && (problem->head_dim % width != 0 || problem->value_dim % width != 0))
+        width /= 2;
+    return width >= 4 ? width : 0;
 }
 
-static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs, unsigned max_dim) {
+static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs, bool prefetch) {
+    const struct qkvi_attention_problem *problem = &decode->problem;
     char options[128];
-    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DKB=%d -DMAX_DIM=%u -DMASK=%d", decode->width, MOST_ROWS,
-             KEY_BLOCK, max_dim, decode->problem.mask);
+    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMASK=%d -DPREFETCH=%d",
+             decode->width, MOST_ROWS, problem->head_dim, problem->value_dim, problem->mask, prefetch);
     const qkv_status status =
         qkvi_kernel_create(&decode->kernel, programs, "attention_decode_vector", options, "attention_decode");
+    /* To fetch ahead is no part of OpenCL C: a compiler may not know it. */
+    if (status == QKV_BUILD_FAILED && prefetch) return create_kernels(decode, programs, false);
     if (status != QKV_OK) return status;
     return qkvi_kernel_create(&decode->merge, programs, "attention_decode_vector", options, "attention_merge");
 }
 
 qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *programs,
-                              const struct qkvi_attention_problem *problem, unsigned width, unsigned max_dim) {
+                              const struct qkvi_attention_problem *problem, unsigned width) {
     *out = NULL;
-    if (!can_decode(problem, width)) return QKV_OK;
+    width = choose_width(problem, width);
+    if (width == 0 || group_size(problem) > MOST_ROWS) return QKV_OK;
     struct qkvi_decode *decode = calloc(1, sizeof *decode);
     if (decode == NULL) return qkvi_fail_memory("an attention plan");
     decode->problem = *problem;
     decode->width = width;
-    const qkv_status status = create_kernels(decode, programs, max_dim);
+    const qkv_status status = create_kernels(decode, programs, programs->limits.cpu && !programs->limits.simulator);
     if (status != QKV_OK) {
         qkvi_decode_destroy(decode);
         return status;

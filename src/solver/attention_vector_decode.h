@@ -6,9 +6,9 @@
 
 struct qkvi_decode;
 
-/* `max_dim` bounds head_dim and value_dim. *out is NULL where no run of the problem can use the regime. */
+/* `width`: the device's lanes. *out is NULL where no run of the problem can use the regime. */
 qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *programs,
-                              const struct qkvi_attention_problem *problem, unsigned width, unsigned max_dim);
+                              const struct qkvi_attention_problem *problem, unsigned width);
 void qkvi_decode_destroy(struct qkvi_decode *decode); /* NULL is allowed, as in all below */
 /* Is this run for the regime? */
 bool qkvi_decode_takes(const struct qkvi_decode *decode, const struct qkvi_attention_run *run);
