@@ -42,9 +42,8 @@
 /* Rows of a tile, unless there is one row alone. */
 #define TILE 4
 /* Keys a block. What a tile works on stays in the first cache beside what it fetches ahead. */
-#define SINGLE_BLOCK 64
-#define TILE_BLOCK 32
-#define GROUPS (SINGLE_BLOCK / VW)
+#define BLOCK 32
+#define GROUPS (BLOCK / VW)
 
 /* Asks for a cache line ahead of its use. OpenCL's own prefetch() does nothing on PoCL. */
 #if PREFETCH
@@ -133,15 +132,18 @@ static float largest_lane(vec v)
 #define ROWS 1
 #define KEYS VW
 #define KEY_STEP 1
+#define CHUNK_UNROLL 8
 #define TILED(name) name##_single
 #include "attention_decode_tile.clh"
 #undef ROWS
 #undef KEYS
 #undef KEY_STEP
+#undef CHUNK_UNROLL
 #undef TILED
 #define ROWS TILE
 #define KEYS 4
 #define KEY_STEP 4
+#define CHUNK_UNROLL 1
 #define TILED(name) name##_tile
 #include "attention_decode_tile.clh"
 
@@ -272,10 +274,10 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
                                float scale, global float *part, long part_offset, long keys_per_split)
 {
     vec x[MAX_ROWS * CHUNKS], o[MAX_ROWS * VALUE_CHUNKS];
-    float s[TILE * TILE_BLOCK];
+    float s[TILE * BLOCK];
     struct gathered gathered[MAX_ROWS];
     const long seq_q = SHAPE_SEQ_Q(shape), group = SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape);
-    const int rows = (int)(group * seq_q), block = rows == 1 ? SINGLE_BLOCK : TILE_BLOCK;
+    const int rows = (int)(group * seq_q);
     const long split = (long)get_group_id(0), kv_head = (long)get_group_id(1), batch = (long)get_group_id(2);
     const long seen = min(SHAPE_SEQ_KV(shape), seq_q + SHAPE_OFFSET(shape)); /* by the last query */
     const long from = split * keys_per_split, to = min(from + keys_per_split, seen);
@@ -289,8 +291,8 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
         gathered[r].sum = (vec)(0.0f);
         gathered[r].any = false;
     }
-    for (long first = from; first < to; first += block) {
-        const int n = (int)min((long)block, to - first);
+    for (long first = from; first < to; first += BLOCK) {
+        const int n = (int)min((long)BLOCK, to - first);
         global const float *key = k + first * k_view.s3, *value = v + first * v_view.s3;
         for (int tile = 0; tile < rows; tile += TILE) {
             const int end = min(tile + TILE, rows);
@@ -300,18 +302,18 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
             else
                 score_tile(s, x + tile * CHUNKS, key, k_view.s3, value, v_view.s3, n);
             for (int r = tile; r < end; r++)
-                excluded |= weigh(gathered + r, o + r * VALUE_CHUNKS, s + (r - tile) * TILE_BLOCK, n,
+                excluded |= weigh(gathered + r, o + r * VALUE_CHUNKS, s + (r - tile) * BLOCK, n,
                                   (int)clamp(r % seq_q + SHAPE_OFFSET(shape) + 1 - first, 0L, (long)n),
                                   SHAPE_FLAGS(shape), mask,
                                   attention_row(mask_view, batch, kv_head * group, r, seq_q) + first * mask_view.s4,
                                   mask_view.s4);
             if (!excluded && rows == 1)
-                add_single(o, s, value, v_view.s3, key + block * k_view.s3, k_view.s3, n);
+                add_single(o, s, value, v_view.s3, key + BLOCK * k_view.s3, k_view.s3, n);
             else if (!excluded)
-                add_tile(o + tile * VALUE_CHUNKS, s, value, v_view.s3, key + block * k_view.s3, k_view.s3, n);
+                add_tile(o + tile * VALUE_CHUNKS, s, value, v_view.s3, key + BLOCK * k_view.s3, k_view.s3, n);
             else
                 for (int r = tile; r < end; r++)
-                    add_seen(o + r * VALUE_CHUNKS, s + (r - tile) * TILE_BLOCK, value, v_view.s3, n);
+                    add_seen(o + r * VALUE_CHUNKS, s + (r - tile) * BLOCK, value, v_view.s3, n);
         }
     }
     const long splits = (long)get_num_groups(0);
