@@ -8,7 +8,7 @@
  * CHUNK values of one query of one head: maximum and sum in one pass (Milakov and Gimelshein 2018), then the output
  * with the scores computed again: no scratch memory, whatever the sizes, and at most
  * 3 * seq_kv * (head_dim / 16 + head_dim % 16 / 4 + head_dim % 4 + 1) + CHUNK iterations of loops, which some devices
- * count (cl/probe_loops.cl); 2 instead of 3 without weights and scores.
+ * count (cl/probe.cl); 2 instead of 3 without weights and scores.
  *
  * NDRange: (batch * num_heads * seq_q, rounded up; value_dim / CHUNK, rounded up), local size (any, 1). `shape` and the views: see attention_args.clh.
  */

@@ -5,12 +5,20 @@
 #include <string.h>
 #include <time.h>
 
-/* One work-item, a chain of dependent operations long enough to be timed over the noise of a launch. */
-#define PROBE_STEPS 200000
+/* A chain of dependent operations long enough to be timed over the noise of a launch. */
+#define PROBE_STEPS 100000
 #define PROBE_REPEATS 8
-/* More steps in all than the one limit known (65535, see cl/probe_loops.cl). */
+/* More steps in all than the one limit known (65535, see cl/probe.cl). */
 #define PROBE_OUTER 300
 #define PROBE_INNER 300
+
+enum kind { LOOPS = 0, MAD = 1, FMA = 2 }; /* as in cl/probe.cl */
+
+struct probe {
+    struct qkvi_programs *programs;
+    struct qkvi_kernel *kernel;
+    cl_mem out;
+};
 
 static double now(void) {
     struct timespec t;
@@ -18,32 +26,28 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static qkv_status time_once(double *seconds, const struct qkvi_runtime *rt, struct qkvi_kernel *kernel, cl_mem out,
-                            cl_int steps) {
-    const struct qkvi_arg args[] = {QKVI_ARG(out), QKVI_ARG(steps)};
+static qkv_status run(const struct probe *probe, enum kind kind, cl_int outer, cl_int inner) {
+    const struct qkvi_runtime *rt = probe->programs->rt;
+    const cl_int which = (cl_int)kind;
+    const struct qkvi_arg args[] = {QKVI_ARG(probe->out), QKVI_ARG(which), QKVI_ARG(outer), QKVI_ARG(inner)};
     const size_t one = 1;
     struct qkvi_chain chain;
-    double begin = now();
     qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
-    if (!status) status = qkvi_chain_end(&chain, qkvi_kernel_run(kernel, &chain, args, 2, 1, &one, &one));
-    if (!status) status = qkvi_runtime_finish(rt);
-    *seconds = now() - begin;
-    return status;
+    if (!status) status = qkvi_chain_end(&chain, qkvi_kernel_run(probe->kernel, &chain, args, 4, 1, &one, &one));
+    return status ? status : qkvi_runtime_finish(rt);
 }
 
-/* In turns, so that a busy machine is as unkind to the one as to the other; the best of each counts. The first runs
- * compile on some implementations and are left out. */
-static qkv_status time_both(double best[2], struct qkvi_programs *programs, struct qkvi_kernel *const kernels[2],
-                            cl_mem out) {
-    cl_int steps = programs->rt->limits.simulator ? 200 : PROBE_STEPS;
+/* In turns, so that a busy machine is as unkind to the one as to the other; the best of each counts. */
+static qkv_status time_both(double best[2], const struct probe *probe) {
+    const cl_int steps = probe->programs->rt->limits.simulator ? 200 : PROBE_STEPS;
     best[0] = best[1] = 1e30;
-    for (int i = 0; i <= PROBE_REPEATS; i++)
-        for (int k = 0; k < 2; k++) {
-            double seconds;
-            qkv_status status = time_once(&seconds, programs->rt, kernels[k], out, i ? steps : 1);
-            if (status) return status;
-            if (i > 0 && seconds < best[k]) best[k] = seconds;
-        }
+    for (int i = 0; i < 2 * PROBE_REPEATS; i++) {
+        const double begin = now();
+        qkv_status status = run(probe, i % 2 ? FMA : MAD, steps, 1);
+        const double seconds = now() - begin;
+        if (status) return status;
+        if (seconds < best[i % 2]) best[i % 2] = seconds;
+    }
     return QKV_OK;
 }
 
@@ -51,68 +55,36 @@ static qkv_status time_both(double best[2], struct qkvi_programs *programs, stru
  * fma() is one instruction on one device and a software routine on another, and what drivers say of it is not
  * reliable. mad() may be split into two operations, which costs up to twice: so fma() unless it is slower than that.
  */
-static qkv_status measure_fma(bool *fast, struct qkvi_programs *programs) {
+static qkv_status measure_fma(bool *fast, const struct probe *probe) {
+    const struct qkvi_runtime *rt = probe->programs->rt;
     double best[2];
-    struct qkvi_kernel *kernels[2] = {NULL, NULL};
-    cl_mem out = NULL;
-    qkv_status status = qkvi_buffer_create(&out, programs->rt, 64 * sizeof(float), "fma probe");
-    if (!status) status = qkvi_kernel_create(&kernels[0], programs, "probe_fma", "-DQKV_USE_FMA=0", "probe_fma");
-    if (!status) status = qkvi_kernel_create(&kernels[1], programs, "probe_fma", "-DQKV_USE_FMA=1", "probe_fma");
-    if (!status) status = time_both(best, programs, kernels, out);
-    qkvi_kernel_destroy(kernels[0]);
-    qkvi_kernel_destroy(kernels[1]);
-    qkvi_buffer_release(out);
-    /* A compiler that does not know fma() leaves the other one. */
-    if (status == QKV_BUILD_FAILED) {
-        *fast = false;
-        return QKV_OK;
-    }
+    qkv_status status = time_both(best, probe);
     if (status) return status;
     *fast = best[1] < 2 * best[0];
-    qkvi_log(&programs->rt->log, QKV_LOG_INFO, "fma() is %s on %s (%.2f times mad())", *fast ? "fast" : "slow",
-             programs->rt->info.name, best[1] / best[0]);
+    qkvi_log(&rt->log, QKV_LOG_INFO, "fma() is %s on %s (%.2f times mad())", *fast ? "fast" : "slow", rt->info.name,
+             best[1] / best[0]);
     return QKV_OK;
 }
 
-static qkv_status run_loops(cl_uint *value, struct qkvi_programs *programs) {
-    const struct qkvi_runtime *rt = programs->rt;
-    const cl_int outer = PROBE_OUTER, inner = PROBE_INNER;
-    const size_t one = 1;
-    struct qkvi_kernel *kernel = NULL;
-    struct qkvi_chain chain;
-    cl_mem out = NULL;
-    qkv_status status = qkvi_buffer_create(&out, rt, sizeof *value, "loop probe");
-    if (!status) status = qkvi_kernel_create(&kernel, programs, "probe_loops", "", "probe_loops");
-    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
-    if (!status) {
-        const struct qkvi_arg args[] = {QKVI_ARG(out), QKVI_ARG(outer), QKVI_ARG(inner)};
-        status = qkvi_chain_end(&chain, qkvi_kernel_run(kernel, &chain, args, 3, 1, &one, &one));
-    }
-    if (!status) status = qkvi_runtime_finish(rt);
-    if (!status) status = qkvi_buffer_read(rt, value, out, 0, sizeof *value);
-    qkvi_kernel_destroy(kernel);
-    qkvi_buffer_release(out);
-    return status;
-}
-
 /* SIZE_MAX where loops run to their end, else how many iterations a work-item may count on. */
-static qkv_status measure_loops(size_t *limit, struct qkvi_programs *programs) {
+static qkv_status measure_loops(size_t *limit, const struct probe *probe) {
+    const struct qkvi_runtime *rt = probe->programs->rt;
     cl_uint value, x = 1;
     size_t steps = 0;
     *limit = SIZE_MAX;
-    if (programs->rt->limits.simulator) return QKV_OK;
-    qkv_status status = run_loops(&value, programs);
+    if (rt->limits.simulator) return QKV_OK;
+    qkv_status status = run(probe, LOOPS, PROBE_OUTER, PROBE_INNER);
+    if (!status) status = qkvi_buffer_read(rt, &value, probe->out, 0, sizeof value);
     if (status) return status;
     for (; steps < (size_t)PROBE_OUTER * PROBE_INNER && x != value; steps++)
         x = x * 1664525u + 1013904223u;
     if (steps == (size_t)PROBE_OUTER * PROBE_INNER && x == value) return QKV_OK;
     if (x != value)
         return qkvi_fail(QKV_SELF_TEST_FAILED, "a loop of %d steps computes nonsense on %s", PROBE_OUTER * PROBE_INNER,
-                         programs->rt->info.name);
+                         rt->info.name);
     *limit = steps - steps / 8;
-    qkvi_log(&programs->rt->log, QKV_LOG_WARNING,
-             "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu", programs->rt->info.name,
-             steps, *limit);
+    qkvi_log(&rt->log, QKV_LOG_WARNING, "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu",
+             rt->info.name, steps, *limit);
     return QKV_OK;
 }
 
@@ -127,6 +99,18 @@ struct findings {
     bool fma_is_fast;
     size_t iterations; /* SIZE_MAX: no limit */
 };
+
+/* Loops first, so that the kernel was compiled when it is timed. */
+static qkv_status measure(struct findings *found, struct qkvi_programs *programs, bool with_fma) {
+    struct probe probe = {.programs = programs};
+    qkv_status status = qkvi_buffer_create(&probe.out, programs->rt, 4 * sizeof(cl_uint), "probe");
+    if (!status) status = qkvi_kernel_create(&probe.kernel, programs, "probe", "", "probe");
+    if (!status) status = measure_loops(&found->iterations, &probe);
+    if (!status && with_fma) status = measure_fma(&found->fma_is_fast, &probe);
+    qkvi_kernel_destroy(probe.kernel);
+    qkvi_buffer_release(probe.out);
+    return status;
+}
 
 #define FINDINGS "fma %d, loops %zu"
 
@@ -159,8 +143,7 @@ qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
     bool is_forced = forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"));
     struct findings found = {.fma_is_fast = true};
     if (!recall(&found, programs)) {
-        qkv_status status = measure_loops(&found.iterations, programs);
-        if (!status && !is_forced) status = measure_fma(&found.fma_is_fast, programs);
+        qkv_status status = measure(&found, programs, !is_forced);
         if (status) return status;
         if (!is_forced) keep(&found, programs);
     }

@@ -34,7 +34,7 @@ static bool run_kernel(struct outcome *outcome, const struct probe_device *devic
     return code == CL_SUCCESS;
 }
 
-/* More steps than the one limit known (65535, see cl/probe_loops.cl). */
+/* More steps than the one limit known (65535, see cl/probe.cl). */
 enum { OUTER = 300, INNER = 300 };
 
 /* Where the generator stood tells how many steps were made. */
