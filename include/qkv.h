@@ -11,6 +11,7 @@
  *   qkv/context.h    a device to work on; scratch memory
  *   qkv/linear.h     y = x W^T + b and y = x W + b, several outputs in one pass
  *   qkv/attention.h  softmax(scale Q K^T + mask) V
+ *   qkv/rotary.h     rotary position embeddings of queries and keys
  *   qkv/layer.h      multi-head attention: projections, attention, output projection
  *   qkv/host.h       the same in one call on plain float arrays
  *
@@ -43,6 +44,7 @@
 #include "qkv/context.h"
 #include "qkv/linear.h"
 #include "qkv/attention.h"
+#include "qkv/rotary.h"
 #include "qkv/layer.h"
 #include "qkv/host.h"
 

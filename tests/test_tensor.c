@@ -24,7 +24,9 @@ START_TEST(size_and_dtypes) {
     ck_assert_uint_eq(qkv_dtype_size(QKV_BF16), 2);
     ck_assert_uint_eq(qkv_dtype_size(QKV_BOOL), 1);
     ck_assert_uint_eq(qkv_dtype_size((qkv_dtype)0), 0);
-    ck_assert_uint_eq(qkv_dtype_size((qkv_dtype)5), 0);
+    ck_assert_uint_eq(qkv_dtype_size((qkv_dtype)7), 0);
+    ck_assert_uint_eq(qkv_dtype_size(QKV_I32), 4);
+    ck_assert_uint_eq(qkv_dtype_size(QKV_I64), 8);
 }
 END_TEST
 

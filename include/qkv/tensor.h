@@ -12,9 +12,11 @@ extern "C" {
 
 typedef enum qkv_dtype {
     QKV_F32 = 1,  /* IEEE 754 binary32 */
-    QKV_F16 = 2,  /* IEEE 754 binary16, storage only; no function takes it yet */
-    QKV_BF16 = 3, /* upper half of a binary32; no function takes it yet */
-    QKV_BOOL = 4  /* one byte, 0 is false, anything else true; masks only */
+    QKV_F16 = 2,  /* IEEE 754 binary16, storage only; rotary embeddings take it */
+    QKV_BF16 = 3, /* upper half of a binary32, storage only; as F16 */
+    QKV_BOOL = 4, /* one byte, 0 is false, anything else true; masks only */
+    QKV_I32 = 5,  /* two's complement; positions only */
+    QKV_I64 = 6
 } qkv_dtype;
 
 typedef enum qkv_storage {

@@ -56,15 +56,17 @@ struct qkvi_view4 qkvi_operand_view4(const qkv_tensor *t);
 qkv_status qkvi_operand_matrix(struct qkvi_matrix *out, size_t *rows, size_t *features, const qkv_tensor *t,
                                const char *name);
 
-/* ---- linear.c, attention.c: what layer.c needs of them ---- */
+/* ---- linear.c, attention.c, rotary.c: what layer.c needs of them ---- */
 
 /* Validates as the public run does and fills `run`; nothing is enqueued. An empty run has rows or batch * seq_q of 0. */
 qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args);
 qkv_status qkvi_attention_prepare(struct qkvi_attention_run *run, const qkv_attention *attention,
                                   const qkv_attention_args *args);
+qkv_status qkvi_rotary_prepare(struct qkvi_rotary_run *run, const qkv_rotary *rotary, const qkv_rotary_args *args);
 /* Enqueues a prepared run on a chain that is already begun. */
 qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const struct qkvi_linear_run *run);
 qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,
                                   const struct qkvi_attention_run *run);
+qkv_status qkvi_rotary_enqueue(const qkv_rotary *rotary, struct qkvi_chain *chain, const struct qkvi_rotary_run *run);
 
 #endif

@@ -2,24 +2,19 @@
 
 #include <string.h>
 
-static const char *dtype_name(uint32_t dtype) {
-    switch (dtype) {
-    case QKV_F32:
-        return "F32";
-    case QKV_F16:
-        return "F16";
-    case QKV_BF16:
-        return "BF16";
-    case QKV_BOOL:
-        return "BOOL";
-    }
-    return "unknown";
-}
+static const char *const dtype_names[] = {[QKV_F32] = "F32",   [QKV_F16] = "F16", [QKV_BF16] = "BF16",
+                                          [QKV_BOOL] = "BOOL", [QKV_I32] = "I32", [QKV_I64] = "I64"};
 
 static qkv_status check_dtype(const qkv_tensor *t, const char *name, unsigned dtypes) {
     if (dtypes & QKVI_DTYPE(t->dtype)) return QKV_OK;
-    const char *expected = dtypes & QKVI_DTYPE(QKV_BOOL) ? "F32 or BOOL" : "F32";
-    return qkvi_fail(QKV_INVALID_DTYPE, "%s.dtype is %s; it must be %s", name, dtype_name(t->dtype), expected);
+    struct qkvi_text expected = {0};
+    for (unsigned i = 1; i < QKVI_COUNT(dtype_names); i++)
+        if (dtypes & QKVI_DTYPE(i)) qkvi_text_add(&expected, "%s%s", expected.data ? " or " : "", dtype_names[i]);
+    /* That it is a dtype at all was checked with the view's form. */
+    qkv_status status = qkvi_fail(QKV_INVALID_DTYPE, "%s.dtype is %s; it must be %s", name, dtype_names[t->dtype],
+                                  qkvi_text_get(&expected));
+    qkvi_text_free(&expected);
+    return status;
 }
 
 qkv_status qkvi_operand_check(const qkv_context *context, const qkv_tensor *t, const char *name, bool input,

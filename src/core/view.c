@@ -10,6 +10,10 @@ size_t qkv_dtype_size(qkv_dtype dtype) {
         return 2;
     case QKV_BOOL:
         return 1;
+    case QKV_I32:
+        return 4;
+    case QKV_I64:
+        return 8;
     }
     return 0;
 }

@@ -47,15 +47,25 @@ static qkv_status make_key(struct qkvi_text *key, const struct qkvi_plan *plan) 
     return key->failed ? qkvi_fail_memory("plan") : QKV_OK;
 }
 
+static qkv_status self_test(struct qkvi_programs *programs, const struct qkvi_plan *plan) {
+    switch (plan->problem.operation) {
+    case QKVI_LINEAR:
+        return qkvi_selftest_linear(programs, plan->solver);
+    case QKVI_ATTENTION:
+        return qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
+    case QKVI_ROTARY:
+        return qkvi_selftest_rotary(programs, plan->solver);
+    }
+    return QKV_OK;
+}
+
 static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_plan *plan, const char *key, bool again) {
     qkv_status status = QKV_OK;
     /* CLBlast may be replaced by another version of it, which nothing tells us of. */
     bool lasting = plan->solver != &qkvi_linear_clblast;
     enum qkvi_verdict verdict = again ? QKVI_UNTRIED : qkvi_ledger_get(programs, key, lasting);
     if (verdict == QKVI_UNTRIED) {
-        status = plan->problem.operation == QKVI_LINEAR
-                     ? qkvi_selftest_linear(programs, plan->solver)
-                     : qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
+        status = self_test(programs, plan);
         if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
             qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED, lasting);
         qkvi_log(&programs->rt->log, QKV_LOG_DEBUG, "tested %s: %s", plan->description,

@@ -14,7 +14,7 @@ const char *qkvi_operation_name(enum qkvi_operation operation);
  * A choice of solvers as users write it: "plain" for every operation, or "linear=vector,attention=plain".
  * Parsed once into a name per operation; "" leaves the choice to the estimates.
  */
-#define QKVI_NUM_OPERATIONS 2
+#define QKVI_NUM_OPERATIONS 3
 struct qkvi_choice {
     char name[QKVI_NUM_OPERATIONS][16];
     bool clblast; /* try CLBlast's GEMM first; where it fails our own */
@@ -65,9 +65,17 @@ qkv_status qkvi_weights_pack_bias(const struct qkvi_weights *weights, struct qkv
 /* ---- selftest_all.c: every solver on a problem of each variant, believing nothing of what was found before ---- */
 qkv_status qkvi_selftest_all(struct qkvi_programs *programs, qkv_self_test_function function, void *user);
 
+/* ---- rotary_table.c: the cosines and sines of a rotary plan ---- */
+/* frequencies: rotary_dim / 2 angles of one position. */
+qkv_status qkvi_rotary_table_create(struct qkvi_rotary_table *out, const struct qkvi_runtime *rt,
+                                    const struct qkvi_rotary_problem *problem, const double *frequencies,
+                                    double magnitude, size_t max_position);
+void qkvi_rotary_table_destroy(struct qkvi_rotary_table *table);
+
 /* ---- selftest_*.c: QKV_SELF_TEST_FAILED if the state's kernels compute something wrong ---- */
 qkv_status qkvi_selftest_linear(struct qkvi_programs *programs, const struct qkvi_solver *solver);
 qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct qkvi_solver *solver,
                                    const struct qkvi_attention_problem *problem);
+qkv_status qkvi_selftest_rotary(struct qkvi_programs *programs, const struct qkvi_solver *solver);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "program/program.h"
 
-enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION };
+enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION, QKVI_ROTARY };
 
 /* ---- linear ---- */
 
@@ -91,6 +91,47 @@ struct qkvi_attention_run {
     size_t workspace_offset; /* bytes, a multiple of 256 */
 };
 
+/* ---- rotary ---- */
+
+struct qkvi_rotary_problem {
+    size_t head_dim, rotary_dim;
+    bool interleaved;
+};
+
+/*
+ * Cosines and sines in two levels: position = high * block + low, block = 1 << block_bits. Row r of the buffer is
+ * 2 * width floats, the cosines of all pairs and then the sines, each padded to `width`; rows 0 .. block-1 belong to the
+ * lows and have the magnitude in them, row block + h to the high h.
+ */
+struct qkvi_rotary_table {
+    cl_mem buffer; /* NULL: none */
+    size_t width;
+    size_t max_position;
+    unsigned block_bits;
+    size_t bytes;
+};
+
+/* Cosines or sines that a run is given: pair p of row r at offset + batch * stride_batch + r * stride_row + p * stride. */
+struct qkvi_rotary_given {
+    cl_mem buffer; /* NULL: the plan's table */
+    int64_t offset, stride_batch, stride_row, stride;
+    qkv_dtype dtype;
+};
+
+struct qkvi_rotary_run {
+    size_t batch, num_heads, seq; /* each at least 1 */
+    struct qkvi_view4 x, out;     /* over (batch, head, token, dim) */
+    qkv_dtype x_dtype, out_dtype;
+    bool in_place; /* x and out are one view */
+    bool inverse;
+    struct qkvi_view4 positions; /* over (batch, token, -, -); without a buffer first_position + token */
+    qkv_dtype positions_dtype;
+    int64_t first_position;
+    const struct qkvi_rotary_table *table;
+    struct qkvi_rotary_given cos, sin;
+    size_t num_rows; /* positions are below it: of the table or of what is given */
+};
+
 /* ---- the table's row ---- */
 
 struct qkvi_problem {
@@ -98,6 +139,7 @@ struct qkvi_problem {
     union {
         struct qkvi_linear_problem linear;
         struct qkvi_attention_problem attention;
+        struct qkvi_rotary_problem rotary;
     } u;
 };
 
@@ -116,7 +158,7 @@ struct qkvi_solver {
     size_t (*panel)(const void *state);
     /* Most scratch bytes any run within the problem's limits needs; false on overflow. NULL: never any. */
     bool (*workspace)(size_t *out_bytes, const void *state, const struct qkvi_problem *problem);
-    /* run: const struct qkvi_linear_run * or const struct qkvi_attention_run *. Enqueues on the chain only. */
+    /* run: const struct qkvi_linear_run *, qkvi_attention_run * or qkvi_rotary_run *. Enqueues on the chain only. */
     qkv_status (*run)(const void *state, struct qkvi_chain *chain, const void *run);
     /* Adds "tile 8x48, regimes ..." to a one-line description. */
     void (*describe)(const void *state, struct qkvi_text *text);
@@ -125,5 +167,6 @@ struct qkvi_solver {
 extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector, qkvi_linear_clblast;
 extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
 extern const struct qkvi_solver qkvi_linear_tile, qkvi_attention_tile;
+extern const struct qkvi_solver qkvi_rotary_plain, qkvi_rotary_vector;
 
 #endif
