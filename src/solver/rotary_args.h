@@ -23,7 +23,7 @@ struct qkvi_rotary_args {
     cl_long8 x, out, shape;
     cl_long4 cos, sin, positions;
     cl_int4 dtypes;
-    struct qkvi_arg list[QKVI_ROTARY_ARGS + 2];
+    struct qkvi_arg list[QKVI_ROTARY_ARGS + 3];
 };
 
 void qkvi_rotary_args_set(struct qkvi_rotary_args *args, const struct qkvi_rotary_problem *problem,

@@ -4,38 +4,28 @@
 
 #include "solver/rotary_args.h"
 
-/* As in cl/rotary_vector.cl: cosines, and as many sines, that a work-group keeps. */
-#define STAGE 2048
-/* Tokens of one work-group: enough to make reading in one piece pay where a head's tokens lie together. */
-#define MAX_TOKENS 64
 /* Work-groups to each core, so that they end at about the same time. */
 #define GROUPS_PER_UNIT 4
-/* Features that are worth a work-group: below, heads are not divided among several. */
-#define ENOUGH_FEATURES 8192
+/* Features of one work-group, where there is a choice: below the first it costs more to start it than to run it, beyond
+ * the second nothing is won. */
+#define FEWEST_FEATURES ((size_t)1 << 13)
+#define MOST_FEATURES ((size_t)1 << 18)
 
 struct rotary_vector {
     struct qkvi_rotary_problem problem;
     struct qkvi_kernel *kernel;
     uint32_t width;
-    size_t max_tokens, max_lines; /* of one work-group; a line is a token of one head */
+    size_t max_lines; /* of one work-group; a line is a token of one head */
     size_t enough_groups;
 };
 
-/* Iterations of a work-item's loops: to stage a token, and to turn a line feature by feature where it is not dense. */
+/* Iterations of a work-item's loops for one line: pairs to stage, and features to turn one by one where it is not dense. */
 static size_t iterations(const struct qkvi_rotary_problem *p) {
-    return p->head_dim + 2;
+    return 2 * p->head_dim + 4;
 }
 
-static size_t max_tokens(const struct qkvi_rotary_problem *p, uint32_t width) {
-    const size_t tokens = STAGE / qkvi_round_up(p->rotary_dim / 2, width);
-    return tokens < MAX_TOKENS ? tokens : MAX_TOKENS;
-}
-
-/* One half of a work-item's iterations for what is staged, one for the lines, of which there are at least as many as
- * tokens. */
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    const struct qkvi_rotary_problem *p = &problem->u.rotary;
-    if (max_tokens(p, limits->vector_width) * iterations(p) <= limits->max_iterations / 2) return true;
+    if (iterations(&problem->u.rotary) <= limits->max_iterations) return true;
     qkvi_text_add(why, "the device's loops are cut short beyond %zu iterations", limits->max_iterations);
     return false;
 }
@@ -58,11 +48,10 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     if (!vector) return qkvi_fail_memory("a rotary plan");
     vector->problem = problem->u.rotary;
     vector->width = limits->vector_width;
-    vector->max_tokens = max_tokens(&vector->problem, vector->width);
-    vector->max_lines = limits->max_iterations / 2 / iterations(&vector->problem);
+    vector->max_lines = limits->max_iterations / iterations(&vector->problem);
     vector->enough_groups = (size_t)GROUPS_PER_UNIT * limits->compute_units;
     char options[64];
-    snprintf(options, sizeof options, "-DVW=%u -DSTAGE=%d", (unsigned)vector->width, STAGE);
+    snprintf(options, sizeof options, "-DVW=%u", (unsigned)vector->width);
     const qkv_status status = qkvi_kernel_create(&vector->kernel, programs, "rotary_vector", options, "rotary_vector");
     if (status)
         free(vector);
@@ -71,19 +60,26 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return status;
 }
 
-static size_t at_most(size_t value, size_t limit) {
-    return value < limit ? value : limit;
+static size_t between(size_t value, size_t low, size_t high) {
+    return value < low ? low : value > high ? high : value;
 }
 
-/* Fewer tokens a group first, then fewer heads, which means to stage the same tokens several times. */
+static bool is_heads_inside(const struct qkvi_rotary_run *r) {
+    const int64_t head = r->x.stride[1], token = r->x.stride[2];
+    return (head < 0 ? -head : head) < (token < 0 ? -token : token);
+}
+
+/* A work-group's lines, first of the axis that lies closer together in memory: what is read in one piece is read fast. */
 static void divide(size_t *tokens, size_t *heads, const struct rotary_vector *vector, const struct qkvi_rotary_run *r) {
-    const size_t fair = qkvi_div_up(r->seq, qkvi_div_up(vector->enough_groups, r->batch));
-    *tokens = at_most(vector->max_tokens, fair);
-    const size_t groups = r->batch * qkvi_div_up(r->seq, *tokens);
-    const size_t features = *tokens * r->num_heads * vector->problem.head_dim;
-    const size_t chunks = at_most(qkvi_div_up(vector->enough_groups, groups), features / ENOUGH_FEATURES);
-    *heads = qkvi_div_up(r->num_heads, chunks ? chunks : 1);
-    *heads = at_most(*heads, vector->max_lines / *tokens);
+    const size_t head_dim = vector->problem.head_dim;
+    const size_t all = r->batch * r->num_heads * r->seq * head_dim;
+    const size_t features = between(all / vector->enough_groups, FEWEST_FEATURES, MOST_FEATURES);
+    const size_t lines = between(features / head_dim, 1, vector->max_lines);
+    const bool heads_inside = is_heads_inside(r);
+    const size_t inner = between(lines, 1, heads_inside ? r->num_heads : r->seq);
+    const size_t outer = between(lines / inner, 1, heads_inside ? r->seq : r->num_heads);
+    *tokens = heads_inside ? outer : inner;
+    *heads = heads_inside ? inner : outer;
 }
 
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
@@ -92,18 +88,20 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     size_t tokens, heads;
     divide(&tokens, &heads, vector, rotary);
     const cl_long tokens_per_group = (cl_long)tokens, heads_per_group = (cl_long)heads;
+    const cl_int heads_inside = is_heads_inside(rotary);
     const size_t global[3] = {qkvi_div_up(rotary->seq, tokens), qkvi_div_up(rotary->num_heads, heads), rotary->batch};
     const size_t local[3] = {1, 1, 1};
     struct qkvi_rotary_args args;
     qkvi_rotary_args_set(&args, &vector->problem, rotary);
     args.list[QKVI_ROTARY_ARGS] = QKVI_ARG(tokens_per_group);
     args.list[QKVI_ROTARY_ARGS + 1] = QKVI_ARG(heads_per_group);
-    return qkvi_kernel_run(vector->kernel, chain, args.list, QKVI_ROTARY_ARGS + 2, 3, global, local);
+    args.list[QKVI_ROTARY_ARGS + 2] = QKVI_ARG(heads_inside);
+    return qkvi_kernel_run(vector->kernel, chain, args.list, QKVI_ROTARY_ARGS + 3, 3, global, local);
 }
 
 static void describe(const void *state, struct qkvi_text *text) {
     const struct rotary_vector *vector = state;
-    qkvi_text_add(text, "vectors of %u, %zu tokens a group", (unsigned)vector->width, vector->max_tokens);
+    qkvi_text_add(text, "vectors of %u", (unsigned)vector->width);
 }
 
 const struct qkvi_solver qkvi_rotary_vector = {

@@ -133,7 +133,12 @@ void test_array_input(struct test_array *array, qkv_dtype dtype, size_t rank, co
 }
 
 void test_array_output(struct test_array *array, size_t rank, const size_t *shape, const struct test_layout *layout) {
-    array_make(array, QKV_F32, rank, shape, layout);
+    test_array_output_of(array, QKV_F32, rank, shape, layout);
+}
+
+void test_array_output_of(struct test_array *array, qkv_dtype dtype, size_t rank, const size_t *shape,
+                          const struct test_layout *layout) {
+    array_make(array, dtype, rank, shape, layout);
     test_memory_allow(&array->memory, &array->view);
     test_memory_upload(&array->memory);
 }

@@ -59,7 +59,10 @@ struct test_array {
 /* layout NULL: dense. An axis that repeats takes one of its values: `dense` is updated to what the view shows. */
 void test_array_input(struct test_array *array, qkv_dtype dtype, size_t rank, const size_t *shape,
                       const struct test_layout *layout, void *dense);
+/* F32. */
 void test_array_output(struct test_array *array, size_t rank, const size_t *shape, const struct test_layout *layout);
+void test_array_output_of(struct test_array *array, qkv_dtype dtype, size_t rank, const size_t *shape,
+                          const struct test_layout *layout);
 /* Checks the guard bands; returns the elements, malloc'ed. */
 #define TEST_READ(array) test_array_read((array), __FILE__, __LINE__)
 float *test_array_read(struct test_array *array, const char *file, int line);

@@ -57,6 +57,40 @@ void ref_join_heads(double *out, const double *in, size_t batch, size_t heads, s
                     out[((b * seq + s) * heads + h) * dim + d] = in[((b * heads + h) * seq + s) * dim + d];
 }
 
+/* long double, since a double's angle at a far position is itself off. */
+struct ref_angle ref_rotary_angle(double position, double frequency, double magnitude) {
+    const long double angle = (long double)position * (long double)frequency;
+    const double own = (double)(fabsl(angle) * LDBL_EPSILON);
+    return (struct ref_angle){.cos = magnitude * (double)cosl(angle),
+                              .sin = magnitude * (double)sinl(angle),
+                              .error = FIRST_ORDER * magnitude * (4 * U + own) + TINY};
+}
+
+/*
+ * x[i] c - x[j] s: two products and their difference, 2 u (|x[i] c| + |x[j] s|); what x, c and s are off by carries over.
+ */
+static void rotary_term(double *y, double *dy, double a, double da, double c, double b, double db, double s,
+                        double error) {
+    const double carried = da * fabs(c) + db * fabs(s) + (fabs(a) + da + fabs(b) + db) * error;
+    *y = a * c - b * s;
+    *dy = FIRST_ORDER * (2 * U * (fabs(a * c) + fabs(b * s) + carried) + carried) + TINY;
+}
+
+void ref_rotary(double *y, double *dy, const double *x, const double *dx, const struct ref_angle *angles,
+                size_t head_dim, size_t rotary_dim, bool interleaved) {
+    for (size_t d = rotary_dim; d < head_dim; d++) {
+        y[d] = x[d];
+        dy[d] = dx ? dx[d] : 0;
+    }
+    for (size_t p = 0; p < rotary_dim / 2; p++) {
+        const struct ref_angle *t = &angles[p];
+        const size_t i = interleaved ? 2 * p : p, j = interleaved ? i + 1 : p + rotary_dim / 2;
+        const double di = dx ? dx[i] : 0, dj = dx ? dx[j] : 0;
+        rotary_term(&y[i], &dy[i], x[i], di, t->cos, x[j], dj, t->sin, t->error);
+        rotary_term(&y[j], &dy[j], x[j], dj, t->cos, x[i], di, -t->sin, t->error);
+    }
+}
+
 /* Where the mask's element for (b, h, i, j) lies. */
 static size_t mask_at(const struct ref_attention *a, size_t b, size_t h, size_t i, size_t j) {
     const size_t at[4] = {b, h, i, j};

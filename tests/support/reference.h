@@ -6,6 +6,8 @@
 #ifndef TEST_REFERENCE_H
 #define TEST_REFERENCE_H
 
+#include <stdbool.h>
+
 #include "qkv.h"
 
 /* n doubles, malloc'ed. */
@@ -18,6 +20,15 @@ void ref_linear(double *y, double *dy, const double *x, const double *dx, size_t
 /* (batch, seq, heads * dim) to (batch, heads, seq, dim), and back. In and out differ. */
 void ref_split_heads(double *out, const double *in, size_t batch, size_t heads, size_t seq, size_t dim);
 void ref_join_heads(double *out, const double *in, size_t batch, size_t heads, size_t seq, size_t dim);
+
+/* Cosine and sine of position * frequency, times magnitude, and the error that qkv/rotary.h promises for both. */
+struct ref_angle {
+    double cos, sin, error;
+};
+struct ref_angle ref_rotary_angle(double position, double frequency, double magnitude);
+/* One head of one token: y, dy (head_dim) from x, dx; an angle for each pair. See the bound in reference.c. */
+void ref_rotary(double *y, double *dy, const double *x, const double *dx, const struct ref_angle *angles,
+                size_t head_dim, size_t rotary_dim, bool interleaved);
 
 struct ref_attention {
     size_t batch, num_heads, num_kv_heads, seq_q, seq_kv, head_dim, value_dim;
