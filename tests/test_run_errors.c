@@ -2,126 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/error_case.h"
-
-enum { MAX_TENSORS = 12, BUFFER_BYTES = 1 << 16 };
-
-/* Another OpenCL context on the same device, with a buffer and a queue. */
-static struct {
-    cl_context cl;
-    cl_command_queue queue;
-    cl_mem buffer;
-    cl_mem own[MAX_TENSORS]; /* buffers of the context under test, with room round every tensor */
-} world;
-
-static void open_world(void) {
-    cl_device_id device = qkv_context_cl_device(test_context());
-    cl_int error = CL_SUCCESS;
-    world.cl = clCreateContext(NULL, 1, &device, NULL, NULL, &error);
-    TEST_CL(error);
-    world.queue = clCreateCommandQueue(world.cl, device, 0, &error);
-    TEST_CL(error);
-    world.buffer = clCreateBuffer(world.cl, CL_MEM_READ_WRITE, BUFFER_BYTES, NULL, &error);
-    TEST_CL(error);
-    void *zeros = test_alloc(BUFFER_BYTES, 1);
-    for (size_t i = 0; i < MAX_TENSORS; i++) {
-        world.own[i] = clCreateBuffer(test_cl_context(), CL_MEM_READ_WRITE, BUFFER_BYTES, NULL, &error);
-        TEST_CL(error);
-        TEST_CL(clEnqueueWriteBuffer(test_queue(), world.own[i], CL_TRUE, 0, BUFFER_BYTES, zeros, 0, NULL, NULL));
-    }
-    free(zeros);
-}
-
-static void close_world(void) {
-    for (size_t i = 0; i < MAX_TENSORS; i++)
-        clReleaseMemObject(world.own[i]);
-    clReleaseMemObject(world.buffer);
-    clReleaseCommandQueue(world.queue);
-    clReleaseContext(world.cl);
-}
-
-/* With room for one more along the last axis, so that a longer one is wrong in nothing but its shape. */
-static qkv_tensor tensor(size_t which, size_t rank, size_t a, size_t b, size_t c, size_t d) {
-    const size_t shape[] = {a, b, c, d};
-    qkv_tensor t;
-    TEST_OK(qkv_tensor_dense(&t, world.own[which], QKV_F32, rank, shape));
-    t.offset = 64;
-    for (size_t axis = 0; axis + 1 < rank; axis++)
-        t.stride[axis] = t.stride[axis] / (int64_t)shape[rank - 1] * (int64_t)(shape[rank - 1] + 1);
-    return t;
-}
-
-/* A run whose event must stay as it is when it fails. */
-static cl_event sentinel(void) {
-    static int anything;
-    return (cl_event)(void *)&anything;
-}
-
-static qkv_status finish_run(qkv_status status, const cl_event *event) {
-    if (status == QKV_OK) {
-        TEST_TRUE(*event != sentinel());
-        TEST_CL(clReleaseEvent(*event));
-    } else {
-        TEST_TRUE(*event == sentinel());
-    }
-    TEST_CL(clFinish(test_queue()));
-    return status;
-}
-
-/* What every run has besides its tensors: handles, queue, wait list. */
-struct call {
-    void *object;
-    cl_command_queue queue;
-    void *args;
-    cl_uint num_wait;
-    const cl_event *wait_list;
-    error_run run;
-};
-
-static void check_call(struct call *call) {
-    const struct call whole = *call;
-    static const cl_event none[1] = {NULL};
-    call->object = NULL;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, NULL, "NULL object");
-    *call = whole, call->queue = NULL;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "queue", "NULL queue");
-    *call = whole, call->queue = world.queue;
-    error_expect(call->run(call), QKV_WRONG_CONTEXT, QKV_WRONG_CONTEXT, "queue", "queue of another context");
-    *call = whole, call->args = NULL;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "args", "NULL args");
-    *call = whole, call->num_wait = 1;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "wait_list", "NULL wait list");
-    call->wait_list = none;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_OPENCL_ERROR, NULL, "NULL event in the wait list");
-    *call = whole;
-    size_t size, *struct_size = call->args;
-    size = *struct_size;
-    *struct_size = 0;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "args", "struct_size 0");
-    *struct_size = size;
-    TEST_OK(call->run(call));
-}
-
-/* A workspace of less than is needed, and none. */
-static void check_workspace(struct call *call, qkv_workspace **slot, size_t bytes) {
-    qkv_workspace *whole = *slot, *small = NULL;
-    if (bytes == 0) return;
-    *slot = NULL;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "workspace", "no workspace");
-    TEST_OK(qkv_workspace_create(&small, test_context(), bytes - 1));
-    *slot = small;
-    error_expect(call->run(call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "workspace", "workspace too small");
-    qkv_workspace_destroy(small);
-    *slot = whole;
-}
+#include "support/error_world.h"
 
 /* ---- linear ---- */
 
 static qkv_status run_linear(void *user) {
-    struct call *call = user;
-    cl_event event = sentinel();
-    return finish_run(qkv_linear_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event),
-                      &event);
+    struct error_call *call = user;
+    cl_event event = error_event();
+    return error_finish(qkv_linear_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event),
+                        &event);
 }
 
 START_TEST(linear_runs) {
@@ -131,22 +20,24 @@ START_TEST(linear_runs) {
     qkv_linear *linear = NULL;
     desc.in_features = 8, desc.num_outputs = 2, desc.outputs = outputs, desc.max_rows = 12;
     TEST_OK(qkv_linear_create(&linear, test_context(), &desc));
-    qkv_tensor x = tensor(0, 3, 2, 5, 8, 0), first = tensor(1, 2, 10, 6, 0, 0), second = tensor(2, 4, 2, 5, 5, 2);
-    struct call call = {.object = linear, .queue = test_queue(), .args = &args, .run = run_linear};
+    qkv_tensor x = error_tensor(0, 3, 2, 5, 8, 0), first = error_tensor(1, 2, 10, 6, 0, 0),
+               second = error_tensor(2, 4, 2, 5, 5, 2);
+    struct error_call call = {.object = linear, .queue = test_queue(), .args = &args, .run = run_linear};
     struct error_slot slots[] = {
         {.name = "x", .tensor = &x, .required = true, .leads = true, .arg = &args.x},
         {.name = "outputs", .tensor = &first, .output = true, .required = true, .arg = &args.outputs[0]},
         {.name = "outputs", .tensor = &second, .output = true, .required = true, .arg = &args.outputs[1]}};
     args.x = &x, args.outputs[0] = &first, args.outputs[1] = &second;
     TEST_OK(qkv_workspace_create(&args.workspace, test_context(), qkv_linear_workspace_bytes(linear)));
-    error_check_slots(slots, TEST_COUNT(slots), world.buffer, run_linear, &call);
+    error_check_slots(slots, TEST_COUNT(slots), error_world.buffer, run_linear, &call);
     error_check_overlaps(slots, TEST_COUNT(slots), run_linear, &call);
     test_note("linear run");
-    check_call(&call);
-    check_workspace(&call, &args.workspace, qkv_linear_workspace_bytes(linear));
+    error_check_call(&call);
+    error_check_workspace(&call, &args.workspace, qkv_linear_workspace_bytes(linear));
     x.shape[0] = 3, first.shape[0] = 15, second.shape[0] = 3; /* 15 rows, the limit is 12 */
     error_expect(run_linear(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, NULL, "more than max_rows");
-    x = tensor(0, 3, 2, 5, 8, 0), first = tensor(1, 2, 10, 6, 0, 0), second = tensor(2, 4, 5, 5, 2, 2);
+    x = error_tensor(0, 3, 2, 5, 8, 0), first = error_tensor(1, 2, 10, 6, 0, 0),
+    second = error_tensor(2, 4, 5, 5, 2, 2);
     error_expect(run_linear(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "outputs", "batch and seq exchanged");
     qkv_workspace_destroy(args.workspace);
     qkv_linear_destroy(linear);
@@ -154,17 +45,17 @@ START_TEST(linear_runs) {
 END_TEST
 
 struct update_call {
-    struct call call;
+    struct error_call call;
     size_t output;
     const qkv_tensor *weight, *bias;
 };
 
 static qkv_status run_update(void *user) {
     struct update_call *update = user;
-    cl_event event = sentinel();
-    return finish_run(qkv_linear_update(update->call.object, update->call.queue, update->output, update->weight,
-                                        update->bias, 0, NULL, &event),
-                      &event);
+    cl_event event = error_event();
+    return error_finish(qkv_linear_update(update->call.object, update->call.queue, update->output, update->weight,
+                                          update->bias, 0, NULL, &event),
+                        &event);
 }
 
 START_TEST(linear_updates) {
@@ -173,24 +64,24 @@ START_TEST(linear_updates) {
     qkv_linear *linear = NULL;
     desc.in_features = 8, desc.num_outputs = 2, desc.outputs = outputs;
     TEST_OK(qkv_linear_create(&linear, test_context(), &desc));
-    qkv_tensor weight = tensor(0, 2, 10, 8, 0, 0), bias = tensor(1, 1, 10, 0, 0, 0);
+    qkv_tensor weight = error_tensor(0, 2, 10, 8, 0, 0), bias = error_tensor(1, 1, 10, 0, 0, 0);
     struct update_call update = {.call = {.object = linear, .queue = test_queue()}, .output = 1, .weight = &weight};
     struct error_slot weights = {.name = "weight", .tensor = &weight, .arg = &update.weight};
-    error_check_slots(&weights, 1, world.buffer, run_update, &update);
+    error_check_slots(&weights, 1, error_world.buffer, run_update, &update);
     update.bias = &bias;
     test_note("bias");
     bias.shape[0] = 9;
     error_expect(run_update(&update), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "bias", "bias too short");
-    bias = tensor(1, 2, 1, 10, 0, 0);
+    bias = error_tensor(1, 2, 1, 10, 0, 0);
     error_expect(run_update(&update), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "bias", "bias of rank 2");
-    bias = tensor(1, 1, 10, 0, 0, 0), bias.dtype = QKV_BF16;
+    bias = error_tensor(1, 1, 10, 0, 0, 0), bias.dtype = QKV_BF16;
     error_expect(run_update(&update), QKV_INVALID_DTYPE, QKV_INVALID_DTYPE, "bias", "bias of BF16");
-    bias = tensor(1, 1, 10, 0, 0, 0);
-    weight = tensor(0, 2, 8, 10, 0, 0); /* the other layout */
+    bias = error_tensor(1, 1, 10, 0, 0, 0);
+    weight = error_tensor(0, 2, 8, 10, 0, 0); /* the other layout */
     error_expect(run_update(&update), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "weight", "weight transposed");
-    weight = tensor(0, 2, 10, 8, 0, 0), update.output = 2;
+    weight = error_tensor(0, 2, 10, 8, 0, 0), update.output = 2;
     error_expect(run_update(&update), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "output", "no such output");
-    update.output = 1, update.call.queue = world.queue;
+    update.output = 1, update.call.queue = error_world.queue;
     error_expect(run_update(&update), QKV_WRONG_CONTEXT, QKV_WRONG_CONTEXT, "queue", "queue of another context");
     update.call.queue = NULL;
     error_expect(run_update(&update), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "queue", "NULL queue");
@@ -203,10 +94,10 @@ END_TEST
 /* ---- attention ---- */
 
 static qkv_status run_attention(void *user) {
-    struct call *call = user;
-    cl_event event = sentinel();
-    return finish_run(qkv_attention_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event),
-                      &event);
+    struct error_call *call = user;
+    cl_event event = error_event();
+    return error_finish(
+        qkv_attention_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event), &event);
 }
 
 START_TEST(attention_runs) {
@@ -217,10 +108,12 @@ START_TEST(attention_runs) {
     desc.max_batch = desc.max_seq_q = desc.max_seq_kv = 8;
     desc.features = QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS;
     TEST_OK(qkv_attention_create(&attention, test_context(), &desc));
-    qkv_tensor q = tensor(0, 4, 2, 4, 5, 6), k = tensor(1, 4, 2, 2, 7, 6), v = tensor(2, 4, 2, 2, 7, 4);
-    qkv_tensor out = tensor(3, 4, 2, 4, 5, 4), mask = tensor(4, 4, 2, 4, 5, 7), weights = tensor(5, 4, 2, 4, 5, 7);
-    qkv_tensor scores = tensor(6, 4, 2, 4, 5, 7), logsumexp = tensor(7, 3, 2, 4, 5, 0);
-    struct call call = {.object = attention, .queue = test_queue(), .args = &args, .run = run_attention};
+    qkv_tensor q = error_tensor(0, 4, 2, 4, 5, 6), k = error_tensor(1, 4, 2, 2, 7, 6),
+               v = error_tensor(2, 4, 2, 2, 7, 4);
+    qkv_tensor out = error_tensor(3, 4, 2, 4, 5, 4), mask = error_tensor(4, 4, 2, 4, 5, 7),
+               weights = error_tensor(5, 4, 2, 4, 5, 7);
+    qkv_tensor scores = error_tensor(6, 4, 2, 4, 5, 7), logsumexp = error_tensor(7, 3, 2, 4, 5, 0);
+    struct error_call call = {.object = attention, .queue = test_queue(), .args = &args, .run = run_attention};
     struct error_slot slots[] = {{.name = "q", .tensor = &q, .required = true, .leads = true, .arg = &args.q},
                                  {.name = "k", .tensor = &k, .required = true, .arg = &args.k},
                                  {.name = "v", .tensor = &v, .required = true, .arg = &args.v},
@@ -232,11 +125,11 @@ START_TEST(attention_runs) {
     for (size_t i = 0; i < TEST_COUNT(slots); i++)
         *slots[i].arg = slots[i].tensor;
     TEST_OK(qkv_workspace_create(&args.workspace, test_context(), qkv_attention_workspace_bytes(attention)));
-    error_check_slots(slots, TEST_COUNT(slots), world.buffer, run_attention, &call);
+    error_check_slots(slots, TEST_COUNT(slots), error_world.buffer, run_attention, &call);
     error_check_overlaps(slots, TEST_COUNT(slots), run_attention, &call);
     test_note("attention run");
-    check_call(&call);
-    check_workspace(&call, &args.workspace, qkv_attention_workspace_bytes(attention));
+    error_check_call(&call);
+    error_check_workspace(&call, &args.workspace, qkv_attention_workspace_bytes(attention));
     args.causal = (qkv_causal)3;
     error_expect(run_attention(&call), QKV_INVALID_ARGUMENT, QKV_INVALID_ARGUMENT, "causal", "causal 3");
     args.causal = QKV_CAUSAL_OFF, k.shape[1] = 4;
@@ -247,17 +140,17 @@ START_TEST(attention_runs) {
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "mask", "mask of another seq_kv");
     mask.shape[3] = 7;
     args.mask = args.weights = args.scores = args.logsumexp = NULL;
-    q = tensor(0, 4, 9, 4, 5, 6), k = tensor(1, 4, 9, 2, 7, 6), v = tensor(2, 4, 9, 2, 7, 4),
-    out = tensor(3, 4, 9, 4, 5, 4);
+    q = error_tensor(0, 4, 9, 4, 5, 6), k = error_tensor(1, 4, 9, 2, 7, 6), v = error_tensor(2, 4, 9, 2, 7, 4),
+    out = error_tensor(3, 4, 9, 4, 5, 4);
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, NULL, "batch beyond the limit");
-    q = tensor(0, 4, 2, 4, 9, 6), k = tensor(1, 4, 2, 2, 7, 6), v = tensor(2, 4, 2, 2, 7, 4),
-    out = tensor(3, 4, 2, 4, 9, 4);
+    q = error_tensor(0, 4, 2, 4, 9, 6), k = error_tensor(1, 4, 2, 2, 7, 6), v = error_tensor(2, 4, 2, 2, 7, 4),
+    out = error_tensor(3, 4, 2, 4, 9, 4);
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, NULL, "seq_q beyond the limit");
-    q = tensor(0, 4, 2, 4, 5, 6), k = tensor(1, 4, 2, 2, 9, 6), v = tensor(2, 4, 2, 2, 9, 4),
-    out = tensor(3, 4, 2, 4, 5, 4);
+    q = error_tensor(0, 4, 2, 4, 5, 6), k = error_tensor(1, 4, 2, 2, 9, 6), v = error_tensor(2, 4, 2, 2, 9, 4),
+    out = error_tensor(3, 4, 2, 4, 5, 4);
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, NULL, "seq_kv beyond the limit");
-    q = tensor(0, 4, 8, 4, 8, 6), k = tensor(1, 4, 8, 2, 8, 6), v = tensor(2, 4, 8, 2, 8, 4),
-    out = tensor(3, 4, 8, 4, 8, 4);
+    q = error_tensor(0, 4, 8, 4, 8, 6), k = error_tensor(1, 4, 8, 2, 8, 6), v = error_tensor(2, 4, 8, 2, 8, 4),
+    out = error_tensor(3, 4, 8, 4, 8, 4);
     TEST_OK(run_attention(&call));
     qkv_workspace_destroy(args.workspace);
     qkv_attention_destroy(attention);
@@ -271,9 +164,10 @@ START_TEST(features_not_asked_for) {
     test_note("features");
     desc.head_dim = 6, desc.num_heads = 2, desc.max_batch = desc.max_seq_q = desc.max_seq_kv = 8;
     TEST_OK(qkv_attention_create(&attention, test_context(), &desc));
-    qkv_tensor q = tensor(0, 4, 2, 2, 5, 6), k = tensor(1, 4, 2, 2, 5, 6), out = tensor(2, 4, 2, 2, 5, 6);
-    qkv_tensor square = tensor(3, 4, 2, 2, 5, 5);
-    struct call call = {.object = attention, .queue = test_queue(), .args = &args, .run = run_attention};
+    qkv_tensor q = error_tensor(0, 4, 2, 2, 5, 6), k = error_tensor(1, 4, 2, 2, 5, 6),
+               out = error_tensor(2, 4, 2, 2, 5, 6);
+    qkv_tensor square = error_tensor(3, 4, 2, 2, 5, 5);
+    struct error_call call = {.object = attention, .queue = test_queue(), .args = &args, .run = run_attention};
     struct {
         const char *name;
         const qkv_tensor **slot;
@@ -294,25 +188,27 @@ END_TEST
 /* ---- layer ---- */
 
 static qkv_status run_layer(void *user) {
-    struct call *call = user;
-    cl_event event = sentinel();
-    return finish_run(qkv_layer_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event),
-                      &event);
+    struct error_call *call = user;
+    cl_event event = error_event();
+    return error_finish(qkv_layer_run(call->object, call->queue, call->args, call->num_wait, call->wait_list, &event),
+                        &event);
 }
 
 /* A wrong last argument is found before the first step is enqueued. */
-static void check_nothing_written(struct call *call, qkv_tensor *last) {
+static void check_nothing_written(struct error_call *call, qkv_tensor *last) {
     const qkv_tensor whole = *last;
-    unsigned char *bytes = test_alloc(BUFFER_BYTES, 1);
-    memset(bytes, 0x5a, BUFFER_BYTES);
+    unsigned char *bytes = test_alloc(ERROR_BUFFER_BYTES, 1);
+    memset(bytes, 0x5a, ERROR_BUFFER_BYTES);
     for (size_t i = 2; i < 7; i++) /* out, q, k, v, heads */
-        TEST_CL(clEnqueueWriteBuffer(test_queue(), world.own[i], CL_TRUE, 0, BUFFER_BYTES, bytes, 0, NULL, NULL));
+        TEST_CL(clEnqueueWriteBuffer(test_queue(), error_world.own[i], CL_TRUE, 0, ERROR_BUFFER_BYTES, bytes, 0, NULL,
+                                     NULL));
     last->dtype = QKV_BF16;
     error_expect(call->run(call), QKV_INVALID_DTYPE, QKV_INVALID_DTYPE, "logsumexp", "dtype BF16");
     *last = whole;
     for (size_t i = 2; i < 7; i++) {
-        TEST_CL(clEnqueueReadBuffer(test_queue(), world.own[i], CL_TRUE, 0, BUFFER_BYTES, bytes, 0, NULL, NULL));
-        for (size_t at = 0; at < BUFFER_BYTES; at++)
+        TEST_CL(clEnqueueReadBuffer(test_queue(), error_world.own[i], CL_TRUE, 0, ERROR_BUFFER_BYTES, bytes, 0, NULL,
+                                    NULL));
+        for (size_t at = 0; at < ERROR_BUFFER_BYTES; at++)
             if (bytes[at] != 0x5a) test_fail(__FILE__, __LINE__, "a layer that failed wrote to its tensor %zu", i);
     }
     free(bytes);
@@ -328,11 +224,14 @@ START_TEST(layer_runs) {
     desc.wq.weight = desc.wk.weight = desc.wv.weight = desc.wo.weight = numbers;
     desc.features = QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS;
     TEST_OK(qkv_layer_create(&layer, test_context(), &desc));
-    qkv_tensor x = tensor(0, 3, 2, 5, 12, 0), kv = tensor(1, 3, 2, 7, 10, 0), out = tensor(2, 3, 2, 5, 12, 0);
-    qkv_tensor q = tensor(3, 4, 2, 4, 5, 6), k = tensor(4, 4, 2, 2, 7, 6), v = tensor(5, 4, 2, 2, 7, 5);
-    qkv_tensor heads = tensor(6, 4, 2, 4, 5, 5), mask = tensor(7, 4, 2, 4, 5, 7), weights = tensor(8, 4, 2, 4, 5, 7);
-    qkv_tensor scores = tensor(9, 4, 2, 4, 5, 7), logsumexp = tensor(10, 3, 2, 4, 5, 0);
-    struct call call = {.object = layer, .queue = test_queue(), .args = &args, .run = run_layer};
+    qkv_tensor x = error_tensor(0, 3, 2, 5, 12, 0), kv = error_tensor(1, 3, 2, 7, 10, 0),
+               out = error_tensor(2, 3, 2, 5, 12, 0);
+    qkv_tensor q = error_tensor(3, 4, 2, 4, 5, 6), k = error_tensor(4, 4, 2, 2, 7, 6),
+               v = error_tensor(5, 4, 2, 2, 7, 5);
+    qkv_tensor heads = error_tensor(6, 4, 2, 4, 5, 5), mask = error_tensor(7, 4, 2, 4, 5, 7),
+               weights = error_tensor(8, 4, 2, 4, 5, 7);
+    qkv_tensor scores = error_tensor(9, 4, 2, 4, 5, 7), logsumexp = error_tensor(10, 3, 2, 4, 5, 0);
+    struct error_call call = {.object = layer, .queue = test_queue(), .args = &args, .run = run_layer};
     struct error_slot slots[] = {{.name = "x", .tensor = &x, .required = true, .leads = true, .arg = &args.x},
                                  {.name = "kv", .tensor = &kv, .arg = &args.kv},
                                  {.name = "out", .tensor = &out, .output = true, .required = true, .arg = &args.out},
@@ -347,13 +246,13 @@ START_TEST(layer_runs) {
     for (size_t i = 0; i < TEST_COUNT(slots); i++)
         *slots[i].arg = slots[i].tensor;
     TEST_OK(qkv_workspace_create(&args.workspace, test_context(), qkv_layer_workspace_bytes(layer)));
-    error_check_slots(slots, TEST_COUNT(slots), world.buffer, run_layer, &call);
+    error_check_slots(slots, TEST_COUNT(slots), error_world.buffer, run_layer, &call);
     error_check_overlaps(slots, TEST_COUNT(slots), run_layer, &call);
     test_note("layer run");
-    check_call(&call);
-    check_workspace(&call, &args.workspace, qkv_layer_workspace_bytes(layer));
+    error_check_call(&call);
+    error_check_workspace(&call, &args.workspace, qkv_layer_workspace_bytes(layer));
     const qkv_tensor q_before = q;
-    q = tensor(3, 4, 2, 6, 5, 4); /* as many features a row, cut into other heads */
+    q = error_tensor(3, 4, 2, 6, 5, 4); /* as many features a row, cut into other heads */
     error_expect(run_layer(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "q", "heads and head_dim exchanged");
     q = q_before;
     check_nothing_written(&call, &logsumexp);
@@ -376,7 +275,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("run errors");
     TCase *tcase = tcase_create("runs");
-    tcase_add_unchecked_fixture(tcase, open_world, close_world);
+    tcase_add_unchecked_fixture(tcase, error_world_open, error_world_close);
     tcase_add_test(tcase, linear_runs);
     tcase_add_test(tcase, linear_updates);
     tcase_add_test(tcase, attention_runs);

@@ -13,6 +13,8 @@ union versioned {
     qkv_attention_args attention_args;
     qkv_layer_desc layer_desc;
     qkv_layer_args layer_args;
+    qkv_rotary_desc rotary_desc;
+    qkv_rotary_args rotary_args;
     unsigned char bytes[512];
 };
 
@@ -21,6 +23,7 @@ struct callee {
     qkv_linear *linear;
     qkv_attention *attention;
     qkv_layer *layer;
+    qkv_rotary *rotary;
 };
 
 static qkv_status call_context(const struct callee *c, const union versioned *v) {
@@ -68,6 +71,18 @@ static qkv_status call_layer_run(const struct callee *c, const union versioned *
     return qkv_layer_run(c->layer, test_queue(), &v->layer_args, 0, NULL, NULL);
 }
 
+static qkv_status call_rotary_create(const struct callee *c, const union versioned *v) {
+    qkv_rotary *out = NULL;
+    (void)c;
+    qkv_status status = qkv_rotary_create(&out, test_context(), &v->rotary_desc);
+    qkv_rotary_destroy(out);
+    return status;
+}
+
+static qkv_status call_rotary_run(const struct callee *c, const union versioned *v) {
+    return qkv_rotary_run(c->rotary, test_queue(), &v->rotary_args, 0, NULL, NULL);
+}
+
 /* `v` is complete. Fields from `cut` on are off in it, so that a version without them means the same. */
 static void check_versions(const struct callee *c, qkv_status (*call)(const struct callee *, const union versioned *),
                            union versioned *v, size_t cut, const char *name) {
@@ -98,8 +113,8 @@ START_TEST(structs_of_other_versions) {
     static const float weight[64];
     const qkv_linear_output output = {8, weight, NULL, {NULL}};
     const size_t x_shape[] = {1, 1, 8};
-    struct callee c = {NULL, NULL, NULL};
-    union versioned v[7];
+    struct callee c = {NULL, NULL, NULL, NULL};
+    union versioned v[9];
     qkv_workspace *workspace = NULL, *scratch = NULL;
     qkv_tensor x_heads, y_heads;
     struct test_array x, y;
@@ -148,12 +163,21 @@ START_TEST(structs_of_other_versions) {
     v[6].layer_args.out = &y.view;
     v[6].layer_args.workspace = workspace;
     check_versions(&c, call_layer_run, &v[6], sizeof(qkv_layer_args), "args");
+    v[7].rotary_desc = (qkv_rotary_desc)QKV_ROTARY_DESC_INIT;
+    v[7].rotary_desc.head_dim = 8;
+    v[7].rotary_desc.max_position = 1;
+    TEST_OK(qkv_rotary_create(&c.rotary, test_context(), &v[7].rotary_desc));
+    check_versions(&c, call_rotary_create, &v[7], CUT(qkv_rotary_desc, base), "desc");
+    v[8].rotary_args = (qkv_rotary_args)QKV_ROTARY_ARGS_INIT;
+    v[8].rotary_args.x = v[8].rotary_args.out = &x_heads;
+    check_versions(&c, call_rotary_run, &v[8], CUT(qkv_rotary_args, positions), "args");
     TEST_CL(clFinish(test_queue()));
     qkv_workspace_destroy(workspace);
     qkv_workspace_destroy(scratch);
     qkv_attention_destroy(c.attention);
     qkv_layer_destroy(c.layer);
     qkv_linear_destroy(c.linear);
+    qkv_rotary_destroy(c.rotary);
     test_array_free(&x);
     test_array_free(&y);
 }

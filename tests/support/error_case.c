@@ -19,9 +19,9 @@ struct spoil {
 };
 
 static bool dtype_half(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
-    (void)slot, (void)foreign;
+    (void)foreign;
     t->dtype = QKV_F16;
-    return true;
+    return !slot->halves;
 }
 
 static bool dtype_bool(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
