@@ -6,6 +6,7 @@
 #include "support/compare.h"
 #include "support/reference.h"
 #include "support/rotary_case.h"
+#include "support/storage.h"
 
 /* There is no "tile": plain serves GPUs. */
 #define NUM_SOLVERS 3
@@ -232,6 +233,74 @@ START_TEST(onnx_node_cases) {
 }
 END_TEST
 
+/* Elements that pass through, two of each token's turning. */
+enum { STORED_DIM = 512, STORED_PASSING = STORED_DIM - 2 };
+
+/* `values` through dtype x and back out as dtype out must be what the host makes of them, bit by bit but for NaN. */
+static void check_stored(const qkv_rotary *rotary, const double *values, size_t n, qkv_dtype x, qkv_dtype out) {
+    const size_t shape[] = {1, 1, n / STORED_PASSING, STORED_DIM}, all = shape[2] * STORED_DIM;
+    qkv_rotary_args args = QKV_ROTARY_ARGS_INIT;
+    struct test_array in, result;
+    double *spread = test_alloc(all, sizeof *spread);
+    for (size_t i = 0; i < n; i++)
+        spread[i / STORED_PASSING * STORED_DIM + 2 + i % STORED_PASSING] = values[i];
+    test_note("stored as dtype %d, then as dtype %d", (int)x, (int)out);
+    void *stored = storage_from(spread, all, x), *got = test_alloc(all, qkv_dtype_size(out));
+    test_array_input(&in, x, 4, shape, NULL, stored);
+    test_array_output_of(&result, out, 4, shape, NULL);
+    args.x = &in.view, args.out = &result.view;
+    TEST_OK(qkv_rotary_run(rotary, test_queue(), &args, 0, NULL, NULL));
+    TEST_DOWNLOAD(&result.memory);
+    test_memory_get(result.memory.result, &result.view, got);
+    double *there = storage_values(stored, all, x);
+    void *expected = storage_from(there, all, out);
+    double *want = storage_values(expected, all, out), *have = storage_values(got, all, out);
+    for (size_t i = 0; i < all; i++)
+        if (i % STORED_DIM >= 2 && (isnan(want[i]) ? !isnan(have[i]) : memcmp(&want[i], &have[i], sizeof *want) != 0))
+            test_fail(__FILE__, __LINE__, "%.17g is %.17g, not %.17g", there[i], have[i], want[i]);
+    free(spread);
+    free(stored);
+    free(got);
+    free(there);
+    free(expected);
+    free(want);
+    free(have);
+    test_array_free(&in);
+    test_array_free(&result);
+}
+
+/* Every number that fp16 and bfloat16 have, NaN and infinity among them, and every tie between two of them, from F32 and
+ * to F32. */
+START_TEST(storage_rounds_to_nearest_even) {
+    static const qkv_dtype halves[] = {QKV_F16, QKV_BF16};
+    const size_t step = test_is_slow() ? 61 : 1, numbers = 65536 / step;
+    const size_t n = (2 * numbers + STORED_PASSING - 1) / STORED_PASSING * STORED_PASSING;
+    struct rotary_case c = {.head_dim = STORED_DIM, .rotary_dim = 2, .num_rows = n / STORED_PASSING};
+    uint16_t *bits = test_alloc(2 * numbers, sizeof *bits);
+    double *values = test_alloc(n, sizeof *values);
+    rotary_note(&c, test_solver((size_t)_i), 0);
+    qkv_rotary *rotary = rotary_make(&c, NULL, test_solver((size_t)_i));
+    for (size_t d = 0; rotary && d < TEST_COUNT(halves); d++) {
+        for (size_t i = 0; i < numbers; i++) {
+            bits[2 * i] = (uint16_t)(i * step);
+            bits[2 * i + 1] = (uint16_t)(i * step + 1);
+        }
+        double *pairs = storage_values(bits, 2 * numbers, halves[d]);
+        for (size_t i = 0; i < numbers; i++) {
+            values[2 * i] = pairs[2 * i];
+            values[2 * i + 1] = (pairs[2 * i] + pairs[2 * i + 1]) / 2;
+        }
+        free(pairs);
+        check_stored(rotary, values, n, QKV_F32, halves[d]);
+        check_stored(rotary, values, n, halves[d], QKV_F32);
+        check_stored(rotary, values, n, halves[d], halves[d]);
+    }
+    qkv_rotary_destroy(rotary);
+    free(values);
+    free(bits);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("rotary");
     TCase *tcase = tcase_create("rotary");
@@ -243,6 +312,7 @@ int main(void) {
     tcase_add_loop_test(tcase, far_positions, 0, NUM_SOLVERS);
     tcase_add_test(tcase, memory_as_promised);
     tcase_add_loop_test(tcase, onnx_node_cases, 0, NUM_SOLVERS);
+    tcase_add_loop_test(tcase, storage_rounds_to_nearest_even, 0, NUM_SOLVERS);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }
