@@ -149,11 +149,20 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
         EACH_ROW(rows, ADD_ROW, n)  \
     }
 
+#define STEPS_2(rows, n, ask) \
+    STEP(0, rows, n, ask)     \
+    STEP(1, rows, n, ask)
+#define STEPS_4(rows, n, ask) \
+    STEPS_2(rows, n, ask)     \
+    STEP(2, rows, n, ask)     \
+    STEP(3, rows, n, ask)
+
 /*
  * The sums of rows row .. row + count - 1 of some panels, 1 <= count <= R, 1 <= panels <= N; rows past them repeat the
- * last one. The columns of x are walked run by run.
+ * last one. The columns of x are walked run by run, U steps at a time: more steps than the few that keep the loop from
+ * costing anything only take longer to compile.
  */
-#define DEFINE_TILE(NAME, R, N, ASK)                                                                            \
+#define DEFINE_TILE(NAME, R, N, ASK, U)                                                                         \
     static void NAME(global const float *x, long8 x_view, long row, long count, long in_features,               \
                      global const float *w, long panels, float *sums)                                           \
     {                                                                                                           \
@@ -164,9 +173,8 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
             long at = start;                                                                                    \
             k -= left;                                                                                          \
             if (x_view.s6 == 1) {                                                                               \
-                for (; left >= 2; left -= 2, at += 2, w += 2 * VW) {                                            \
-                    STEP(0, R, N, ASK)                                                                          \
-                    STEP(1, R, N, ASK)                                                                          \
+                for (; left >= U; left -= U, at += U, w += U * VW) {                                            \
+                    QKV_PASTE(STEPS_, U)(R, N, ASK)                                                             \
                 }                                                                                               \
             }                                                                                                   \
             for (; left > 0; left--, at += x_view.s6, w += VW)                                                  \
@@ -175,11 +183,11 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
         EACH_ROW(R, KEEP_ROW, N)                                                                                \
     }
 
-DEFINE_TILE(main_tile, ROWS, NV, ASK_W)
-DEFINE_TILE(low_tile, LOW_ROWS, LOW_NV, ASK_W)
+DEFINE_TILE(main_tile, ROWS, NV, ASK_W, 2)
+DEFINE_TILE(low_tile, LOW_ROWS, LOW_NV, ASK_W, 2)
 #if LOW_ROWS > 1
 /* Nothing but reading: the hardware's own prefetching does better alone. */
-DEFINE_TILE(row_tile, 1, LOW_NV, ASK_NOTHING)
+DEFINE_TILE(row_tile, 1, LOW_NV, ASK_NOTHING, 4)
 #endif
 
 kernel void linear_vector(LINEAR_ARGS, long num_panels, long rows_per_group, long wide_groups)
