@@ -70,14 +70,36 @@ struct block {
     int rows;         /* at most ROWS */
     long batch, head; /* head of row 0 */
     long seq_q;
+    bool packed;
     long first;         /* lowest query in the block */
     long last;          /* highest */
     ivec query[TQ];     /* each lane's query less `first` */
 };
 
+/* The softmax of each row so far. */
+struct rows {
+    vec top[TQ], sum[TQ]; /* the maximum, or what was taken for it; the sum of exp(score - top) */
+    ivec any[TQ];         /* has the row seen a key? */
+};
+
+/* Weights computed before the block's maximum is known. */
+struct guess {
+    vec top[TQ], total[TQ];
+};
+
+/* How a block of keys is worked off. */
+enum { GUESS, SCORES, EDGE };
+
+/* Storage of keys and values: the one place that knows it. */
+#define LOAD_KEY(p) (*(p))
+#define LOAD_VALUE(p) (*(p))
+
 static long row_base(const struct block *b, long8 view, int lane)
 {
-    return attention_row(view, b->batch, b->head, b->row + min(lane, b->rows - 1), b->seq_q);
+    const long row = b->row + min(lane, b->rows - 1);
+    /* A division costs as much as reading a row: only where rows pass from head to head. */
+    return b->packed ? attention_row(view, b->batch, b->head, row, b->seq_q)
+                     : view.s0 + b->batch * view.s1 + b->head * view.s2 + row * view.s3;
 }
 
 static void block_init(struct block *b, long8 shape)
@@ -96,59 +118,75 @@ static void block_init(struct block *b, long8 shape)
     b->batch = (long)get_group_id(2);
     b->head = (long)get_group_id(1) * (packed ? group : 1);
     b->seq_q = SHAPE_SEQ_Q(shape);
+    b->packed = packed != 0;
     b->first = b->row % b->seq_q;
     b->last = b->first + b->rows - 1;
     if (b->last >= b->seq_q) {
         b->first = 0;
         b->last = b->seq_q - 1;
     }
-    for (int r = 0; r < ROWS; r++)
-        ((int *)b->query)[r] = (int)((b->row + min(r, b->rows - 1)) % b->seq_q - b->first);
+    for (int r = 0; r < ROWS; r++) {
+        const int lane = min(r, b->rows - 1);
+        ((int *)b->query)[r] = packed ? (int)((b->row + lane) % b->seq_q - b->first) : lane;
+    }
 }
 
-/* x[d][r] = factor * q[r][d] */
-static void load_queries(vec *x, const struct block *b, global const float *q, long8 view, int dim, float factor)
+/* x[d][r] = factor * q[r][d]. Rows are read one after the other, as the hardware foresees; `scratch` holds VW of them. */
+static void load_queries(vec *x, vec *scratch, const struct block *b, global const float *q, long8 view, int dim,
+                         float factor)
 {
+    const int whole = view.s4 == 1 ? dim / VW * VW : 0;
     for (int v = 0; v < TQ; v++) {
-        int d = 0;
-        if (view.s4 == 1)
-            for (; d + VW <= dim; d += VW) {
-                vec t[VW];
-                for (int r = 0; r < VW; r++)
-                    t[r] = QKV_VLOAD(q + row_base(b, view, v * VW + r) + d) * (vec)(factor);
-                qkv_transpose(t);
-                for (int r = 0; r < VW; r++)
-                    x[(d + r) * TQ + v] = t[r];
-            }
-        for (int r = 0; r < VW && d < dim; r++) {
+        for (int r = 0; r < VW; r++) {
             const long base = row_base(b, view, v * VW + r);
-            for (int e = d; e < dim; e++)
-                ((float *)x)[(e * TQ + v) * VW + r] = q[base + e * view.s4] * factor;
+            for (int d = 0; d < whole; d += VW)
+                scratch[d + r] = QKV_VLOAD(q + base + d) * (vec)(factor);
+            for (int d = whole; d < dim; d++)
+                ((float *)x)[(d * TQ + v) * VW + r] = q[base + d * view.s4] * factor;
+        }
+        for (int d = 0; d < whole; d += VW) {
+            vec t[VW];
+            for (int r = 0; r < VW; r++)
+                t[r] = scratch[d + r];
+            qkv_transpose(t);
+            for (int r = 0; r < VW; r++)
+                x[(d + r) * TQ + v] = t[r];
         }
     }
 }
 
-/* y[r][first + d] = x[d][r] * factor[r] for d < n, in a buffer that the rows of the block own. */
-static void store_rows(global float *y, long8 view, long first, const struct block *b, const vec *x, int n,
+/* What is stored of x: x * factor, or where factor is 0 a score, -inf where excluded. */
+static vec finished(vec x, const vec *factor)
+{
+    if (factor)
+        return x * *factor;
+    return QKV_AS_IVEC(x) == (ivec)(EXCLUDED) ? (vec)(-INFINITY) : x;
+}
+
+/* y[r][first + d] = finished(x[d][r], factor[r]) for d < n, in a buffer that the rows of the block own. */
+static void store_rows(global float *y, long8 view, long first, const struct block *b, const vec *x, vec *scratch, int n,
                        const vec *factor)
 {
+    const int whole = view.s4 == 1 ? n / VW * VW : 0;
     for (int v = 0; v < TQ && v * VW < b->rows; v++) {
         const int rows = min(VW, b->rows - v * VW);
-        int d = 0;
-        if (view.s4 == 1)
-            for (; d + VW <= n; d += VW) {
-                vec t[VW];
-                for (int r = 0; r < VW; r++)
-                    t[r] = x[(d + r) * TQ + v] * factor[v];
-                qkv_transpose(t);
-                for (int r = 0; r < rows; r++)
-                    QKV_VSTORE(t[r], y + row_base(b, view, v * VW + r) + first + d);
-            }
-        for (int r = 0; r < rows && d < n; r++) {
-            const long base = row_base(b, view, v * VW + r);
-            for (int e = d; e < n; e++)
-                y[base + (first + e) * view.s4] =
-                    ((const float *)x)[(e * TQ + v) * VW + r] * ((const float *)factor)[v * VW + r];
+        const vec *f = factor ? factor + v : 0;
+        for (int d = 0; d < whole; d += VW) {
+            vec t[VW];
+            for (int r = 0; r < VW; r++)
+                t[r] = finished(x[(d + r) * TQ + v], f);
+            qkv_transpose(t);
+            for (int r = 0; r < VW; r++)
+                scratch[d + r] = t[r];
+        }
+        for (int d = whole; d < n; d++)
+            scratch[d] = finished(x[d * TQ + v], f);
+        for (int r = 0; r < rows; r++) {
+            global float *row = y + row_base(b, view, v * VW + r) + first * view.s4;
+            for (int d = 0; d < whole; d += VW)
+                QKV_VSTORE(scratch[d + r], row + d);
+            for (int d = whole; d < n; d++)
+                row[d * view.s4] = ((const float *)(scratch + d))[r];
         }
     }
 }
@@ -159,6 +197,50 @@ static void store_rows(global float *y, long8 view, long first, const struct blo
 #include "attention_vector_weights.clh"
 #endif
 
+/*
+ * Turns n keys, at k, into weights s relative to r->top, and adds them to r->sum; `mode` as for block_scores. alpha: what
+ * brings there what was gathered before. The scores go to `scores` where it is not 0: rows of the view, keys from
+ * `first` on.
+ */
+static void block_weights(vec *s, struct rows *r, vec *alpha, const vec *x, const struct block *b,
+                          global const float *k, long8 k_view, int dim, int n, int mode, int limit, bool masked,
+                          global float *scores, long8 scores_view, long first)
+{
+    vec old[TQ];
+    struct guess guess;
+    for (int i = 0; i < TQ; i++) {
+        old[i] = r->top[i];
+        guess.top[i] = finite_top(old[i]);
+    }
+    bool done = false;
+    while (!done) {
+        block_scores(s, r, &guess, x, b, k, k_view, dim, n, mode, limit, masked);
+        done = mode != GUESS || accept_guess(s, r, alpha, &guess, n);
+        if (!done)
+            mode = SCORES;
+    }
+    if (mode == GUESS)
+        return;
+    if (mode == SCORES)
+        for (int i = 0; i < TQ; i++)
+            r->any[i] = (ivec)(-1);
+#if WEIGHTS
+    if (scores) {
+        vec scratch[KB];
+        store_rows(scores, scores_view, first, b, s, scratch, n, 0);
+    }
+#endif
+    block_softmax(s, r, alpha, old, n, mode == EDGE);
+}
+
+static void store_logsumexp(global float *lse, long8 view, const struct block *b, const struct rows *r)
+{
+    for (int i = 0; i < b->rows; i++) {
+        const float top = ((const float *)r->top)[i], sum = ((const float *)r->sum)[i];
+        lse[row_base(b, view, i)] = ((const int *)r->any)[i] ? top * TO_NATURAL + log(sum) : -INFINITY;
+    }
+}
+
 /* Scores, sums and output of one block of rows. */
 __kernel void attention_vector(global const float *q, global const float *k, global const float *v,
                                global float *out, global const void *mask, global float *weights,
@@ -166,53 +248,64 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
                                long8 out_view, long8 mask_view, long8 weights_view, long8 scores_view,
                                long8 lse_view, long8 shape, float scale)
 {
-    vec x[MAX_DIM * TQ], o[(MAX_DIM + TK) * TQ], s[KB * TQ];
-    vec top[TQ], sum[TQ], alpha[TQ];
-    ivec any[TQ];
+    vec x[MAX_DIM * TQ], o[(MAX_DIM + TK) * TQ], s[KB * TQ], alpha[TQ];
+    struct rows r;
     struct block b;
     block_init(&b, shape);
     const int head_dim = SHAPE_HEAD_DIM(shape), value_dim = SHAPE_VALUE_DIM(shape), flags = SHAPE_FLAGS(shape);
     const long kv_head = b.head / (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
     const long keys = clamp(b.last + SHAPE_OFFSET(shape) + 1, 0L, SHAPE_SEQ_KV(shape));
+    /* Scores on the way to weights wait where the weights will be. */
+    const bool keep = WEIGHTS && (flags & (FLAG_WEIGHTS | FLAG_SCORES)), own = (flags & FLAG_SCORES) != 0;
     k += k_view.s0 + b.batch * k_view.s1 + kv_head * k_view.s2;
     v += v_view.s0 + b.batch * v_view.s1 + kv_head * v_view.s2;
-    load_queries(x, &b, q, q_view, head_dim, scale * UNIT);
+    load_queries(x, o, &b, q, q_view, head_dim, scale * UNIT);
     for (int i = 0; i < (value_dim + TK - 1) / TK * TK * TQ; i++)
         o[i] = (vec)(0.0f);
     for (int i = 0; i < TQ; i++) {
-        top[i] = (vec)(-INFINITY);
-        sum[i] = (vec)(0.0f);
-        any[i] = (ivec)(0);
+        r.top[i] = (vec)(-INFINITY);
+        r.sum[i] = (vec)(0.0f);
+        r.any[i] = (ivec)(0);
     }
-    for (long first = 0; first < keys; first += KB) {
-        const int n = (int)min((long)KB, keys - first);
+    int n;
+    for (long first = 0; first < keys; first += n) {
+        n = (int)min((long)KB, keys - first);
         global const float *values = v + first * v_view.s3;
-        vec old[TQ];
-        for (int i = 0; i < TQ; i++)
-            old[i] = top[i];
-        const bool edge = block_scores(s, top, any, x, &b, k + first * k_view.s3, k_view, mask, mask_view, shape, first,
-                                       n);
-        block_softmax(s, sum, alpha, old, top, n, edge);
+        /* Lane r may see the block's keys up to limit + query[r]. */
+        const int limit = (int)clamp(b.first + SHAPE_OFFSET(shape) - first, -0x40000000L, 0x3fffffffL);
+        bool edge = limit < n - 1, masked = false;
+#if MASK
+        masked = (flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) != 0;
+        if (masked && load_mask(s, mask, flags, &b, mask_view, first, n))
+            edge = true;
+#endif
+        int mode = edge || masked ? EDGE : SCORES;
+        /* A row's only block has its true maximum: one key is copied exactly. */
+        if (mode == SCORES && !keep && n >= TK && keys > KB) {
+            mode = GUESS;
+            n -= n % TK;
+        }
+        block_weights(s, &r, alpha, x, &b, k + first * k_view.s3, k_view, head_dim, n, mode, limit, masked,
+                      keep ? own ? scores : weights : 0, own ? scores_view : weights_view, first);
+        rescale(o, alpha, value_dim);
         if (edge && !all_finite(values, v_view, n, value_dim))
-            add_values_selected(o, s, alpha, values, v_view, n, value_dim);
+            add_values_selected(o, s, values, v_view, n, value_dim);
         else
-            add_values(o, s, alpha, values, v_view, n, value_dim);
+            add_values(o, s, values, v_view, n, value_dim);
     }
     vec inverse[TQ];
     for (int i = 0; i < TQ; i++)
-        inverse[i] = any[i] ? (vec)(1.0f) / sum[i] : (vec)(0.0f);
-    store_rows(out, out_view, 0, &b, o, value_dim, inverse);
+        inverse[i] = r.any[i] ? (vec)(1.0f) / r.sum[i] : (vec)(0.0f);
+    store_rows(out, out_view, 0, &b, o, x, value_dim, inverse);
     if (flags & FLAG_LSE)
-        for (int r = 0; r < b.rows; r++)
-            lse[row_base(&b, lse_view, r)] =
-                ((const int *)any)[r] ? ((const float *)top)[r] * TO_NATURAL
-                                            + log(((const float *)sum)[r])
-                                      : -INFINITY;
+        store_logsumexp(lse, lse_view, &b, &r);
 #if WEIGHTS
-    /* One call: the compiler inlines the whole computation of scores into it. */
-    for (int pass = 0; pass < 2; pass++)
-        if (flags & (pass ? FLAG_WEIGHTS : FLAG_SCORES))
-            store_weights(s, top, inverse, x, &b, k, k_view, mask, mask_view, pass ? weights : scores,
-                          pass ? weights_view : scores_view, shape, keys, pass);
+    if (own)
+        fill_rows(scores, scores_view, &b, keys, SHAPE_SEQ_KV(shape), -INFINITY);
+    if (flags & FLAG_WEIGHTS) {
+        finish_weights(weights, weights_view, own ? scores : weights, own ? scores_view : weights_view, &b, &r, inverse,
+                       keys);
+        fill_rows(weights, weights_view, &b, keys, SHAPE_SEQ_KV(shape), 0.0f);
+    }
 #endif
 }
