@@ -227,7 +227,7 @@ START_TEST(every_solver_is_tried_on_demand) {
     TEST_TRUE(cache_log.tested == 2 * tested && cache_log.built == built);
     qkv_context_destroy(context);
     check_plan(folder, WORKERS_DIM, false, solver, true);
-    TEST_TRUE(cache_log.built == 0 && cache_log.tested == 0);
+    TEST_TRUE(cache_log.built > 0 && cache_log.tested == 0);
     TEST_TRUE(unsetenv("QKV_CLBLAST") == 0);
     test_folder_remove(folder);
 }

@@ -117,8 +117,8 @@ typedef void (*qkv_self_test_function)(void *user, const qkv_self_test_result *r
 
 /*
  * Builds and runs every solver on problems with known answers, believing nothing that was found out or kept before, and
- * tells `function` (NULL: nobody) of each twice: before it and after it. With a cache what is found replaces what is
- * there, and solvers are used again that are not because an earlier process did not survive them.
+ * tells `function` (NULL: nobody) of each twice: before it and after it. With a cache what is there is replaced or
+ * removed, and solvers are used again that are not because an earlier process did not survive them.
  * Takes seconds, minutes on a slow compiler; CLBlast is tried where it is installed. A solver that fails is a row and not
  * an error. function must not call back into the library with this context.
  * Errors: QKV_INVALID_ARGUMENT; QKV_OUT_OF_MEMORY, QKV_DEVICE_LOST and those of the probes, after which nothing more is

@@ -56,8 +56,13 @@ bool qkvi_cache_load(cl_program *out, char **key, const struct qkvi_programs *pr
     /* What the probes found is kept, so their programs need not be. */
     bool keeps = strncmp(source->stem, "probe_", strlen("probe_")) != 0;
     *key = keeps ? qkvi_cache_key(programs, "program %s\noptions %s\n%s", source->stem, options, source->text) : NULL;
-    if (!*key || atomic_load(&cache->afresh) || !qkvi_store_get(&data, &size, cache->store, "program", *key))
-        return false;
+    if (*key && atomic_load(&cache->afresh)) {
+        /* What is built to be tested need not be what is used next: others keep theirs. */
+        qkvi_store_remove(cache->store, "program", *key);
+        free(*key);
+        *key = NULL;
+    }
+    if (!*key || !qkvi_store_get(&data, &size, cache->store, "program", *key)) return false;
     bool loaded = qkvi_module_load(out, programs->rt, data, size, options);
     free(data);
     if (loaded) {

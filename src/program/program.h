@@ -23,7 +23,7 @@ struct qkvi_ledger_entry;
 struct qkvi_cache {
     struct qkvi_store *store; /* NULL: nothing is kept */
     char *identity;           /* of device, driver and library */
-    atomic_bool afresh;       /* what is there is not believed but replaced */
+    atomic_bool afresh;       /* what is there is not believed */
 };
 
 /* Every program built for one context. Thread-safe. */
@@ -72,7 +72,8 @@ void qkvi_cache_open(struct qkvi_programs *programs, const char *directory);
  * and known to be good. */
 void qkvi_cache_keep(struct qkvi_programs *programs);
 
-/* Nothing that is there is believed from now on, and what crashes left is forgotten. */
+/* Nothing that is there is believed from now on: programs are removed when they are built anew, and what crashes left is
+ * forgotten. */
 void qkvi_cache_distrust(struct qkvi_programs *programs);
 
 /*
