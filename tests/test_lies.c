@@ -247,7 +247,10 @@ START_TEST(one_lie) {
     liar_tell("%s", c->lies);
     test_note("%s", c->lies);
     try_layer(&out, &p, NULL);
-    if (out.status != c->status || (c->word && !strstr(out.message, c->word)))
+    /* A solver by force has nobody to fall back to. */
+    const char *forced = getenv("QKV_SOLVER");
+    bool told = forced && *forced && strstr(c->lies, "most=") && strstr(out.message, forced);
+    if ((out.status != c->status && !told) || (c->word && !strstr(out.message, c->word)))
         test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
     liar_tell("%s", "");
     if (_i % 8 == 0) try_layer(&out, &p, NULL); /* nothing of it is remembered outside of its context */
