@@ -104,7 +104,7 @@ typedef enum qkv_verdict {
 /* Texts are valid during the call. */
 typedef struct qkv_self_test_result {
     size_t struct_size;
-    const char *operation; /* "linear" or "attention" */
+    const char *operation; /* "linear", "attention" or "rotary" */
     const char *solver;    /* "plain", "vector", "tile", "clblast" */
     const char *variant;   /* what the kernels were specialised for: "mask, weights", or "" */
     qkv_verdict verdict;

@@ -25,11 +25,13 @@ static const struct variant {
                         .mask = (with_mask),                                                                           \
                         .weights = (with_weights)},                                                                    \
     }
+#define ROTARY {.operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64}}
     {"", LINEAR},
     {"", ATTENTION(false, false)},
     {"mask", ATTENTION(true, false)},
     {"weights", ATTENTION(false, true)},
     {"mask, weights", ATTENTION(true, true)},
+    {"", ROTARY},
 };
 
 static double now(void) {

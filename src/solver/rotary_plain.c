@@ -41,6 +41,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         free(plain);
         return status;
     }
+    plain->kernel->any_group = true;
     const size_t limits[] = {programs->limits.max_work_group_size, plain->kernel->group_limit};
     plain->local_size = MAX_GROUP;
     for (size_t i = 0; i < QKVI_COUNT(limits); i++)
