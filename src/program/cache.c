@@ -54,7 +54,7 @@ bool qkvi_cache_load(cl_program *out, char **key, const struct qkvi_programs *pr
     char *data;
     size_t size;
     /* What the probes found is kept, so their programs need not be. */
-    bool keeps = strncmp(source->stem, "probe_", strlen("probe_")) != 0;
+    bool keeps = strncmp(source->stem, "probe", strlen("probe")) != 0;
     *key = keeps ? qkvi_cache_key(programs, "program %s\noptions %s\n%s", source->stem, options, source->text) : NULL;
     if (*key && atomic_load(&cache->afresh)) {
         /* What is built to be tested need not be what is used next: others keep theirs. */

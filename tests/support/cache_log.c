@@ -21,7 +21,7 @@ static void listen(void *user, qkv_log_level level, const char *message) {
     log->unusable += unusable;
     if (level == QKV_LOG_WARNING && (quarantined || unusable))
         (void)snprintf(log->warning, sizeof log->warning, "%s", message);
-    if (built && log->on_build && !strstr(message, " probe_")) log->on_build(message);
+    if (built && log->on_build && !begins_with(message, "built probe")) log->on_build(message);
 }
 
 qkv_context *cache_context(const char *folder) {
