@@ -14,8 +14,7 @@
  * its maximum, sum, and whether it saw a key. `shape` and the views: see attention_args.clh; dims of K and V are
  * adjacent.
  *
- * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4), MASK, PREFETCH
- * (the compiler knows __builtin_prefetch).
+ * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4), MASK.
  */
 #include "common.clh"
 #include "exp2.clh"
@@ -33,9 +32,6 @@
 #ifndef MASK
 #define MASK 0
 #endif
-#ifndef PREFETCH
-#define PREFETCH 0
-#endif
 #define CHUNKS (HEAD_DIM / VW)
 #define VALUE_CHUNKS (VALUE_DIM / VW)
 #define PART (VALUE_DIM + VW) /* floats a row's part takes */
@@ -44,13 +40,6 @@
 /* Keys a block. What a tile works on stays in the first cache beside what it fetches ahead. */
 #define BLOCK 32
 #define GROUPS (BLOCK / VW)
-
-/* Asks for a cache line ahead of its use. OpenCL's own prefetch() does nothing on PoCL. */
-#if PREFETCH
-#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
-#else
-#define FETCH(p)
-#endif
 
 #define NATURAL_UNITS MASK
 #include "attention_units.clh"
@@ -229,8 +218,12 @@ static void finish_row(global float *out, long8 out_view, global float *lse, lon
     const long head = (long)get_group_id(1) * (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
     const long base = attention_row(out_view, batch, head, row, SHAPE_SEQ_Q(shape));
     const float inverse = any ? 1.0f / sum : 0.0f;
-    for (int d = 0; d < VALUE_DIM; d++)
-        out[base + d * out_view.s4] = ((const float *)o)[d] * inverse;
+    if (out_view.s4 == 1)
+        for (int c = 0; c < VALUE_CHUNKS; c++)
+            QKV_VSTORE(o[c] * (vec)(inverse), out + base + c * VW);
+    else
+        for (int d = 0; d < VALUE_DIM; d++)
+            out[base + d * out_view.s4] = ((const float *)o)[d] * inverse;
     if (SHAPE_FLAGS(shape) & FLAG_LSE)
         lse[attention_row(lse_view, batch, head, row, SHAPE_SEQ_Q(shape))] =
             any ? top * TO_NATURAL + log(sum) : -INFINITY;
@@ -249,9 +242,14 @@ static void load_rows(vec *x, global const float *q, long8 q_view, long batch, l
                       float factor)
 {
     for (int r = 0; r < rows; r++) {
-        const long base = attention_row(q_view, batch, head, r, SHAPE_SEQ_Q(shape));
-        for (int d = 0; d < HEAD_DIM; d++)
-            ((float *)(x + r * CHUNKS))[d] = q[base + d * q_view.s4] * factor;
+        global const float *row = q + attention_row(q_view, batch, head, r, SHAPE_SEQ_Q(shape));
+        float *to = (float *)(x + r * CHUNKS);
+        if (q_view.s4 == 1)
+            for (int c = 0; c < CHUNKS; c++)
+                x[r * CHUNKS + c] = QKV_VLOAD(row + c * VW) * (vec)(factor);
+        else
+            for (int d = 0; d < HEAD_DIM; d++)
+                to[d] = row[d * q_view.s4] * factor;
     }
     for (int i = rows * CHUNKS; i < (rows + TILE - 1) / TILE * TILE * CHUNKS; i++)
         x[i] = (vec)(0.0f);

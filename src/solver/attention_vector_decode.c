@@ -30,17 +30,16 @@ static unsigned choose_width(const struct qkvi_attention_problem *problem, unsig
     return width >= 4 ? width : 0;
 }
 
-static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs, bool prefetch) {
+static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs) {
+    static const char stem[] = "attention_decode_vector";
     const struct qkvi_attention_problem *problem = &decode->problem;
     char options[128];
-    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMASK=%d -DPREFETCH=%d",
-             decode->width, MOST_ROWS, problem->head_dim, problem->value_dim, problem->mask, prefetch);
+    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMASK=%d", decode->width,
+             MOST_ROWS, problem->head_dim, problem->value_dim, problem->mask);
     const qkv_status status =
-        qkvi_kernel_create(&decode->kernel, programs, "attention_decode_vector", options, "attention_decode");
-    /* To fetch ahead is no part of OpenCL C: a compiler may not know it. */
-    if (status == QKV_BUILD_FAILED && prefetch) return create_kernels(decode, programs, false);
+        qkvi_kernel_create_prefetching(&decode->kernel, programs, stem, options, "attention_decode");
     if (status != QKV_OK) return status;
-    return qkvi_kernel_create(&decode->merge, programs, "attention_decode_vector", options, "attention_merge");
+    return qkvi_kernel_create_prefetching(&decode->merge, programs, stem, options, "attention_merge");
 }
 
 qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *programs,
@@ -52,7 +51,7 @@ qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *pr
     if (decode == NULL) return qkvi_fail_memory("an attention plan");
     decode->problem = *problem;
     decode->width = width;
-    const qkv_status status = create_kernels(decode, programs, programs->limits.cpu && !programs->limits.simulator);
+    const qkv_status status = create_kernels(decode, programs);
     if (status != QKV_OK) {
         qkvi_decode_destroy(decode);
         return status;

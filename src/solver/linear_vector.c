@@ -95,18 +95,12 @@ static qkv_status choose_tiles(struct tiles *out, const struct qkvi_runtime *rt)
     return override_tiles(out);
 }
 
-/* Few compilers know no way to ask for a line ahead of its use, but those fail on it: of CPUs' ones only. */
 static qkv_status create_kernel(struct qkvi_kernel **out, struct qkvi_programs *programs, const struct tiles *tiles) {
     char options[128];
-    bool ahead = programs->limits.cpu && !programs->limits.simulator;
-    qkv_status status;
-    do {
-        snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u -DLOW_ROWS=%u -DLOW_NV=%u -DQKV_USE_PREFETCH=%d",
-                 (unsigned)tiles->width, (unsigned)tiles->main.rows, (unsigned)tiles->main.vectors,
-                 (unsigned)tiles->low.rows, (unsigned)tiles->low.vectors, ahead);
-        status = qkvi_kernel_create(out, programs, "linear_vector", options, "linear_vector");
-    } while (status == QKV_BUILD_FAILED && ahead && !(ahead = false));
-    return status;
+    snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u -DLOW_ROWS=%u -DLOW_NV=%u", (unsigned)tiles->width,
+             (unsigned)tiles->main.rows, (unsigned)tiles->main.vectors, (unsigned)tiles->low.rows,
+             (unsigned)tiles->low.vectors);
+    return qkvi_kernel_create_prefetching(out, programs, "linear_vector", options, "linear_vector");
 }
 
 static void destroy(void *state) {
