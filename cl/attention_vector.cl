@@ -256,7 +256,7 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
     const long kv_head = b.head / (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
     const long keys = clamp(b.last + SHAPE_OFFSET(shape) + 1, 0L, SHAPE_SEQ_KV(shape));
     /* Scores on the way to weights wait where the weights will be. */
-    const bool keep = WEIGHTS && (flags & (FLAG_WEIGHTS | FLAG_SCORES)), own = (flags & FLAG_SCORES) != 0;
+    const bool keep = (flags & (FLAG_WEIGHTS | FLAG_SCORES)) != 0, own = (flags & FLAG_SCORES) != 0;
     k += k_view.s0 + b.batch * k_view.s1 + kv_head * k_view.s2;
     v += v_view.s0 + b.batch * v_view.s1 + kv_head * v_view.s2;
     load_queries(x, o, &b, q, q_view, head_dim, scale * UNIT);
