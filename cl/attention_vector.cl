@@ -41,6 +41,8 @@
 #define WEIGHTS 0
 #endif
 #define ROWS (TQ * VW)
+/* Blocks of keys over which asking for what comes later is spread. */
+#define LOOK_AHEAD_PARTS 4
 
 #if TQ == 1
 #define EACH_Q(m, t) m(t, 0)
@@ -71,24 +73,11 @@ struct block {
     long batch, head; /* head of row 0 */
     long seq_q;
     bool packed;
+    long next;        /* first row of the work-group after this one, as threads usually have them */
     long first;         /* lowest query in the block */
     long last;          /* highest */
     ivec query[TQ];     /* each lane's query less `first` */
 };
-
-/* The softmax of each row so far. */
-struct rows {
-    vec top[TQ], sum[TQ]; /* the maximum, or what was taken for it; the sum of exp(score - top) */
-    ivec any[TQ];         /* has the row seen a key? */
-};
-
-/* Weights computed before the block's maximum is known. */
-struct guess {
-    vec top[TQ], total[TQ];
-};
-
-/* How a block of keys is worked off. */
-enum { GUESS, SCORES, EDGE };
 
 /* Storage of keys and values: the one place that knows it. */
 #define LOAD_KEY(p) (*(p))
@@ -102,18 +91,21 @@ static long row_base(const struct block *b, long8 view, int lane)
                      : view.s0 + b->batch * view.s1 + b->head * view.s2 + row * view.s3;
 }
 
+/* Implementations hand their threads contiguous runs of groups: alternate cheap and dear ones. */
+static long block_order(long i, long n, int flags)
+{
+    return !(flags & FLAG_PAIRED) ? i : i % 2 ? n - 1 - i / 2 : i / 2;
+}
+
 static void block_init(struct block *b, long8 shape)
 {
     const int flags = SHAPE_FLAGS(shape);
     const long packed = (flags & FLAG_PACKED) != 0;
     const long group = SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape);
     const long total = SHAPE_SEQ_Q(shape) * (packed ? group : 1);
-    const long n = (long)get_num_groups(0);
-    long i = (long)get_group_id(0);
-    /* Implementations hand their threads contiguous runs of groups: alternate cheap and dear ones. */
-    if (flags & FLAG_PAIRED)
-        i = i % 2 ? n - 1 - i / 2 : i / 2;
-    b->row = i * ROWS;
+    const long n = (long)get_num_groups(0), i = (long)get_group_id(0);
+    b->row = block_order(i, n, flags) * ROWS;
+    b->next = block_order(i + 1, n, flags) * ROWS;
     b->rows = (int)min((long)ROWS, total - b->row);
     b->batch = (long)get_group_id(2);
     b->head = (long)get_group_id(1) * (packed ? group : 1);
@@ -155,6 +147,23 @@ static void load_queries(vec *x, vec *scratch, const struct block *b, global con
     }
 }
 
+/* Asks for a part of the queries that come next and of the rows of out; a line has 16 floats nearly everywhere. */
+static void look_ahead(const struct block *b, global const float *q, long8 q_view, int head_dim,
+                       global const float *out, long8 out_view, int value_dim, int part)
+{
+#if QKV_USE_PREFETCH
+    const long head = b->batch * q_view.s1 + b->head * q_view.s2;
+    for (int r = part * (ROWS / LOOK_AHEAD_PARTS); r < (part + 1) * (ROWS / LOOK_AHEAD_PARTS); r++) {
+        global const float *next = q + q_view.s0 + head + (b->next + r) * q_view.s3;
+        global const float *row = out + row_base(b, out_view, r);
+        for (int d = 0; d < head_dim; d += 16)
+            QKV_PREFETCH(next + d);
+        for (int d = 0; d < value_dim; d += 16)
+            QKV_PREFETCH(row + d);
+    }
+#endif
+}
+
 /* What is stored of x: x * factor, or where factor is 0 a score, -inf where excluded. */
 static vec finished(vec x, const vec *factor)
 {
@@ -191,47 +200,24 @@ static void store_rows(global float *y, long8 view, long first, const struct blo
     }
 }
 
+#include "attention_vector_softmax.clh"
+#define TILE TQ
+#define TILE_NAME(name) name
+#include "attention_vector_tile.clh"
+#undef TILE
+#undef TILE_NAME
+/* Half of the vectors of queries by themselves, for where the others have nothing to do. */
+#define HALVES (TQ % 2 == 0)
+#if HALVES
+#define TILE (TQ / 2)
+#define TILE_NAME(name) name##_half
+#include "attention_vector_tile.clh"
+#endif
 #include "attention_vector_scores.clh"
 #include "attention_vector_values.clh"
 #if WEIGHTS
 #include "attention_vector_weights.clh"
 #endif
-
-/*
- * Turns n keys, at k, into weights s relative to r->top, and adds them to r->sum; `mode` as for block_scores. alpha: what
- * brings there what was gathered before. The scores go to `scores` where it is not 0: rows of the view, keys from
- * `first` on.
- */
-static void block_weights(vec *s, struct rows *r, vec *alpha, const vec *x, const struct block *b,
-                          global const float *k, long8 k_view, int dim, int n, int mode, int limit, bool masked,
-                          global float *scores, long8 scores_view, long first)
-{
-    vec old[TQ];
-    struct guess guess;
-    for (int i = 0; i < TQ; i++) {
-        old[i] = r->top[i];
-        guess.top[i] = finite_top(old[i]);
-    }
-    bool done = false;
-    while (!done) {
-        block_scores(s, r, &guess, x, b, k, k_view, dim, n, mode, limit, masked);
-        done = mode != GUESS || accept_guess(s, r, alpha, &guess, n);
-        if (!done)
-            mode = SCORES;
-    }
-    if (mode == GUESS)
-        return;
-    if (mode == SCORES)
-        for (int i = 0; i < TQ; i++)
-            r->any[i] = (ivec)(-1);
-#if WEIGHTS
-    if (scores) {
-        vec scratch[KB];
-        store_rows(scores, scores_view, first, b, s, scratch, n, 0);
-    }
-#endif
-    block_softmax(s, r, alpha, old, n, mode == EDGE);
-}
 
 static void store_logsumexp(global float *lse, long8 view, const struct block *b, const struct rows *r)
 {
@@ -267,19 +253,24 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
         r.sum[i] = (vec)(0.0f);
         r.any[i] = (ivec)(0);
     }
-    int n;
+    int n, part = 0;
     for (long first = 0; first < keys; first += n) {
+        if (part < LOOK_AHEAD_PARTS)
+            look_ahead(&b, q, q_view, head_dim, out, out_view, value_dim, part++);
         n = (int)min((long)KB, keys - first);
         global const float *values = v + first * v_view.s3;
         /* Lane r may see the block's keys up to limit + query[r]. */
         const int limit = (int)clamp(b.first + SHAPE_OFFSET(shape) - first, -0x40000000L, 0x3fffffffL);
+        /* What every row sees by itself, then the rest. */
+        if (limit >= 0 && limit < n - 1 && limit + 1 >= TK)
+            n = (limit + 1) / TK * TK;
         bool edge = limit < n - 1, masked = false;
 #if MASK
         masked = (flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) != 0;
         if (masked && load_mask(s, mask, flags, &b, mask_view, first, n))
             edge = true;
 #endif
-        int mode = edge || masked ? EDGE : SCORES;
+        int mode = edge || masked || upper_idle(&b) ? EDGE : SCORES;
         /* A row's only block has its true maximum: one key is copied exactly. */
         if (mode == SCORES && !keep && n >= TK && keys > KB) {
             mode = GUESS;
@@ -291,7 +282,7 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
         if (edge && !all_finite(values, v_view, n, value_dim))
             add_values_selected(o, s, values, v_view, n, value_dim);
         else
-            add_values(o, s, values, v_view, n, value_dim);
+            add_block_values(o, s, &b, values, v_view, n, value_dim, mode == EDGE ? lower_end(&b, limit, n) : n);
     }
     vec inverse[TQ];
     for (int i = 0; i < TQ; i++)
