@@ -39,11 +39,10 @@ static qkv_status run(const struct probe *probe, enum kind kind, cl_int outer, c
 
 /* In turns, so that a busy machine is as unkind to the one as to the other; the best of each counts. */
 static qkv_status time_both(double best[2], const struct probe *probe) {
-    const cl_int steps = probe->programs->rt->limits.simulator ? 200 : PROBE_STEPS;
     best[0] = best[1] = 1e30;
     for (int i = 0; i < 2 * PROBE_REPEATS; i++) {
         const double begin = now();
-        qkv_status status = run(probe, i % 2 ? FMA : MAD, steps, 1);
+        qkv_status status = run(probe, i % 2 ? FMA : MAD, PROBE_STEPS, 1);
         const double seconds = now() - begin;
         if (status) return status;
         if (seconds < best[i % 2]) best[i % 2] = seconds;
@@ -72,7 +71,6 @@ static qkv_status measure_loops(size_t *limit, const struct probe *probe) {
     cl_uint value, x = 1;
     size_t steps = 0;
     *limit = SIZE_MAX;
-    if (rt->limits.simulator) return QKV_OK;
     qkv_status status = run(probe, LOOPS, PROBE_OUTER, PROBE_INNER);
     if (!status) status = qkvi_buffer_read(rt, &value, probe->out, 0, sizeof value);
     if (status) return status;
@@ -141,8 +139,9 @@ qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
     if (is_probed(programs)) return QKV_OK;
     const char *forced = getenv("QKV_FMA");
     bool is_forced = forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"));
-    struct findings found = {.fma_is_fast = true};
-    if (!recall(&found, programs)) {
+    struct findings found = {.fma_is_fast = true, .iterations = SIZE_MAX};
+    /* A simulator runs everything to its end, and its times say nothing. */
+    if (!programs->rt->limits.simulator && !recall(&found, programs)) {
         qkv_status status = measure(&found, programs, !is_forced);
         if (status) return status;
         if (!is_forced) keep(&found, programs);

@@ -98,20 +98,13 @@ static size_t group_size(const struct qkvi_attention_problem *problem) {
     return problem->num_heads / problem->num_kv_heads;
 }
 
-/* Few compilers know no way to ask for a line ahead of its use, but those fail on it: of CPUs' ones only. */
 static qkv_status create_kernel(struct attention_vector *vector, struct qkvi_programs *programs) {
     const struct qkvi_attention_problem *problem = &vector->problem;
     char options[160];
-    bool ahead = programs->limits.cpu && !programs->limits.simulator;
-    qkv_status status;
-    do {
-        snprintf(options, sizeof options,
-                 "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d -DQKV_USE_PREFETCH=%d",
-                 vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
-                 problem->mask, problem->weights, ahead);
-        status = qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
-    } while (status == QKV_BUILD_FAILED && ahead && !(ahead = false));
-    return status;
+    snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
+             vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim, problem->mask,
+             problem->weights);
+    return qkvi_kernel_create_prefetching(&vector->kernel, programs, "attention_vector", options, "attention_vector");
 }
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
