@@ -223,13 +223,13 @@ def layer_peers(shape, threads):
 
 
 def wait_idle():
-    """Until this process uses no processor time, a quarter of a second at most."""
-    give_up = time.perf_counter() + 0.25
-    while time.perf_counter() < give_up:
+    """Until this process used no processor time for 10 ms on end, half a second at most. Threads that spin yield now
+    and then: one quiet moment says nothing."""
+    quiet, give_up = 0, time.perf_counter() + 0.5
+    while quiet < 5 and time.perf_counter() < give_up:
         begin, used = time.perf_counter(), time.process_time()
-        time.sleep(0.0005)
-        if time.process_time() - used < 0.2 * (time.perf_counter() - begin):
-            return
+        time.sleep(0.002)
+        quiet = quiet + 1 if time.process_time() - used < 0.1 * (time.perf_counter() - begin) else 0
 
 
 def turn(run):

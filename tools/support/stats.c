@@ -67,16 +67,14 @@ double tool_processor_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Threads that spin yield now and then: one quiet moment says nothing. */
 void tool_wait_idle(void) {
-    const struct timespec step = {0, 500000};
-    double give_up = tool_clock_seconds() + 0.25;
-    for (;;) {
-        double begin = tool_clock_seconds(), used = tool_processor_seconds();
+    const struct timespec step = {0, 2000000};
+    const double give_up = tool_clock_seconds() + 0.5;
+    for (int quiet = 0; quiet < 5 && tool_clock_seconds() < give_up;) {
+        const double begin = tool_clock_seconds(), used = tool_processor_seconds();
         nanosleep(&step, NULL);
-        double end = tool_clock_seconds();
-        if (tool_processor_seconds() - used < 0.2 * (end - begin) || end > give_up) {
-            break;
-        }
+        quiet = tool_processor_seconds() - used < 0.1 * (tool_clock_seconds() - begin) ? quiet + 1 : 0;
     }
 }
 

@@ -32,7 +32,7 @@ double tool_processor_seconds(void); /* of all threads of this process */
 double tool_turn(bool (*run)(void *state, char *error, size_t error_size), void *state, char *error,
                  size_t error_size);
 
-/* Returns once this process's threads are asleep, or after a quarter of a second. */
+/* Returns once this process's threads have slept for 10 ms on end, or after half a second. */
 void tool_wait_idle(void);
 
 #endif
