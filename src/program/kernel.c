@@ -1,6 +1,5 @@
 #include "program/internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
@@ -25,18 +24,6 @@ qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *pr
     kernel->local_bytes = qkvi_module_kernel_local_bytes(programs->rt, kernel->kernel);
     *out = kernel;
     return QKV_OK;
-}
-
-/* No part of OpenCL C, and its own prefetch() does nothing on the implementations known: a compiler may not know it. */
-qkv_status qkvi_kernel_create_prefetching(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
-                                          const char *options, const char *name) {
-    char all[256];
-    const bool fits = snprintf(all, sizeof all, "%s -DQKV_USE_PREFETCH=1", options) < (int)sizeof all;
-    if (fits && programs->limits.cpu && !programs->limits.simulator) {
-        const qkv_status status = qkvi_kernel_create(out, programs, stem, all, name);
-        if (status != QKV_BUILD_FAILED) return status;
-    }
-    return qkvi_kernel_create(out, programs, stem, options, name);
 }
 
 void qkvi_kernel_destroy(struct qkvi_kernel *kernel) {

@@ -59,9 +59,6 @@ struct qkvi_kernel {
 };
 qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
                               const char *options, const char *name);
-/* The same, on CPUs with QKV_USE_PREFETCH (cl/common.clh) where their compiler builds it. */
-qkv_status qkvi_kernel_create_prefetching(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
-                                          const char *options, const char *name);
 void qkvi_kernel_destroy(struct qkvi_kernel *kernel); /* NULL is allowed */
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local);

@@ -102,9 +102,9 @@ static qkv_status create_kernel(struct attention_vector *vector, struct qkvi_pro
     const struct qkvi_attention_problem *problem = &vector->problem;
     char options[160];
     snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
-             vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim, problem->mask,
-             problem->weights);
-    return qkvi_kernel_create_prefetching(&vector->kernel, programs, "attention_vector", options, "attention_vector");
+             vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
+             problem->mask, problem->weights);
+    return qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
 }
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {

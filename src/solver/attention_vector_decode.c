@@ -36,10 +36,9 @@ static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_program
     char options[128];
     snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMASK=%d", decode->width,
              MOST_ROWS, problem->head_dim, problem->value_dim, problem->mask);
-    const qkv_status status =
-        qkvi_kernel_create_prefetching(&decode->kernel, programs, stem, options, "attention_decode");
+    const qkv_status status = qkvi_kernel_create(&decode->kernel, programs, stem, options, "attention_decode");
     if (status != QKV_OK) return status;
-    return qkvi_kernel_create_prefetching(&decode->merge, programs, stem, options, "attention_merge");
+    return qkvi_kernel_create(&decode->merge, programs, stem, options, "attention_merge");
 }
 
 qkv_status qkvi_decode_create(struct qkvi_decode **out, struct qkvi_programs *programs,

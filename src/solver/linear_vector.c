@@ -100,7 +100,7 @@ static qkv_status create_kernel(struct qkvi_kernel **out, struct qkvi_programs *
     snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u -DLOW_ROWS=%u -DLOW_NV=%u", (unsigned)tiles->width,
              (unsigned)tiles->main.rows, (unsigned)tiles->main.vectors, (unsigned)tiles->low.rows,
              (unsigned)tiles->low.vectors);
-    return qkvi_kernel_create_prefetching(out, programs, "linear_vector", options, "linear_vector");
+    return qkvi_kernel_create(out, programs, "linear_vector", options, "linear_vector");
 }
 
 static void destroy(void *state) {
