@@ -243,6 +243,10 @@ START_TEST(one_lie) {
         test_skip("%s: a simulator is not probed", c->lies);
         return;
     }
+    if (test_is_slow() && !test_is_simulator() && (strstr(c->lies, "NAME:") || strstr(c->lies, "TYPE:"))) {
+        test_skip("%s: taken for another device, this one gets kernels that its compiler dies of", c->lies);
+        return;
+    }
     problem_open(&p);
     liar_tell("%s", c->lies);
     test_note("%s", c->lies);
