@@ -17,6 +17,7 @@
  * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4), MASK.
  */
 #include "common.clh"
+#include "storage.clh"
 #include "exp2.clh"
 #include "attention_args.clh"
 

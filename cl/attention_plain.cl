@@ -4,7 +4,7 @@
  *   out[i,:] = sum_j weight[i,j] v[j,:],  weight[i,j] = exp(score[i,j]) / sum_j' exp(score[i,j']),
  *   score[i,j] = scale * q[i,:].k[j,:] + mask[i,j]
  *
- * (Vaswani et al. 2017, eq. 1), over the keys j that neither the mask nor causality excludes. One work-item does
+ * (Vaswani et al. 2017, eq. 1; with TERMS as in include/qkv/attention.h), over the keys j not excluded. One work-item does
  * CHUNK values of one query of one head: maximum and sum in one pass (Milakov and Gimelshein 2018), then the output
  * with the scores computed again: no scratch memory, whatever the sizes, and at most
  * 3 * seq_kv * (head_dim / 16 + head_dim % 16 / 4 + head_dim % 4 + 1) + CHUNK iterations of loops, which some devices
@@ -13,24 +13,31 @@
  * NDRange: (batch * num_heads * seq_q, rounded up; value_dim / CHUNK, rounded up), local size (any, 1). `shape` and the views: see attention_args.clh.
  */
 #include "common.clh"
+#include "storage.clh"
 #include "attention_args.clh"
 
 #define CHUNK 16
 
 struct row {
-    global const float *q, *k, *v;
+    global const q_type *q;
+    global const k_type *k;
+    global const v_type *v;
     global const void *mask;
     long q_step, k_row, k_step, v_row, v_step;
     long mask_base, mask_step;
-    long visible; /* the keys below this pass causality */
+    long first, visible; /* the keys from `first` and below `visible` are within reach */
     int head_dim, flags;
     float scale;
+#if TERMS
+    long position;
+    float softcap, slope, sink;
+#endif
 };
 
 /* Written out, not looped: iterations may be counted. */
 #define DOT_1                          \
     {                                  \
-        dot = QKV_FMA(*a, *b, dot);    \
+        dot = QKV_FMA(STORAGE_AT(Q_DTYPE, a), STORAGE_AT(K_DTYPE, b), dot); \
         a += row->q_step;              \
         b += row->k_step;              \
     }
@@ -44,7 +51,8 @@ static bool row_score(float *out, const struct row *row, long j)
         add = attention_mask(row->mask, row->flags, row->mask_base + j * row->mask_step);
     if (add == -INFINITY)
         return false;
-    global const float *a = row->q, *b = row->k + j * row->k_row;
+    global const q_type *a = row->q;
+    global const k_type *b = row->k + j * row->k_row;
     int d = row->head_dim;
     for (; d >= 16; d -= 16) {
         DOT_4 DOT_4 DOT_4 DOT_4
@@ -53,16 +61,27 @@ static bool row_score(float *out, const struct row *row, long j)
         DOT_4
     for (; d > 0; d--)
         DOT_1
+#if TERMS
+    *out = attention_score(row->scale * dot, row->softcap, row->slope, row->position - j) + add;
+#else
     *out = row->scale * dot + add;
+#endif
     return true;
 }
 
-/* top: the maximum, 0 where it is -inf. False where every key is excluded. */
+/* top: the maximum, 0 where it is -inf. False where every key is excluded and there is no sink. */
 static bool row_sum(float *top, float *sum, const struct row *row)
 {
     bool any = false;
     float m = -INFINITY, l = 0.0f, s;
-    for (long j = 0; j < row->visible; j++) {
+#if TERMS
+    if (row->sink != -INFINITY) {
+        any = true;
+        m = row->sink;
+        l = 1.0f;
+    }
+#endif
+    for (long j = row->first; j < row->visible; j++) {
         if (!row_score(&s, row, j))
             continue;
         any = true;
@@ -77,15 +96,15 @@ static bool row_sum(float *top, float *sum, const struct row *row)
     return any;
 }
 
-static void row_values(global float *out, long step, const struct row *row, float top, float inverse, int first,
+static void row_values(global out_type *out, long step, const struct row *row, float top, float inverse, int first,
                        int value_dim)
 {
     const int last = min(CHUNK, value_dim - first) - 1;
-    global const float *v = row->v + first * row->v_step;
+    global const v_type *v = row->v + row->first * row->v_row + first * row->v_step;
     float16 acc = (float16)(0.0f);
     float lane[CHUNK], s;
-#define VALUE(d) v[min(d, last) * row->v_step]
-    for (long j = 0; j < row->visible; j++, v += row->v_row)
+#define VALUE(d) STORAGE_AT(V_DTYPE, v + min(d, last) * row->v_step)
+    for (long j = row->first; j < row->visible; j++, v += row->v_row)
         if (row_score(&s, row, j)) {
             const float16 value =
                 (float16)(VALUE(0), VALUE(1), VALUE(2), VALUE(3), VALUE(4), VALUE(5), VALUE(6), VALUE(7), VALUE(8),
@@ -94,14 +113,15 @@ static void row_values(global float *out, long step, const struct row *row, floa
         }
     vstore16(acc, 0, lane);
     for (int d = 0; d <= last; d++)
-        out[(first + d) * step] = lane[d];
+        storage_store(out, (first + d) * step, lane[d], OUT_DTYPE);
 }
 
-__kernel void attention_plain(global const float *q, global const float *k, global const float *v, global float *out,
+__kernel void attention_plain(global const q_type *q, global const k_type *k, global const v_type *v,
+                              global out_type *out,
                               global const void *mask, global float *weights, global float *scores,
                               global float *lse, long8 q_view, long8 k_view, long8 v_view, long8 out_view,
                               long8 mask_view, long8 weights_view, long8 scores_view, long8 lse_view, long8 shape,
-                              float scale, long rows)
+                              float scale TERMS_PARAMS, long rows)
 {
     const long index = (long)get_global_id(0);
     if (index >= rows)
@@ -121,10 +141,18 @@ __kernel void attention_plain(global const float *q, global const float *k, glob
     row.k_step = k_view.s4;
     row.v_row = v_view.s3;
     row.v_step = v_view.s4;
-    row.visible = clamp(i + SHAPE_OFFSET(shape) + 1, 0L, seq_kv);
+    const struct reach r = ATTENTION_REACH(batch);
+    row.first = clamp(i + r.low, 0L, r.end);
+    row.visible = clamp(i + r.high + 1, 0L, r.end);
     row.head_dim = SHAPE_HEAD_DIM(shape);
     row.flags = SHAPE_FLAGS(shape);
     row.scale = scale;
+#if TERMS
+    row.position = i + r.offset;
+    row.softcap = softcap;
+    row.slope = HEAD_SLOPE(head);
+    row.sink = HEAD_SINK(head);
+#endif
 
     float top, sum, s;
     const bool any = row_sum(&top, &sum, &row);
@@ -138,7 +166,7 @@ __kernel void attention_plain(global const float *q, global const float *k, glob
     if (!(row.flags & (FLAG_WEIGHTS | FLAG_SCORES)))
         return;
     for (long j = 0; j < seq_kv; j++) {
-        const bool seen = j < row.visible && row_score(&s, &row, j);
+        const bool seen = j >= row.first && j < row.visible && row_score(&s, &row, j);
         if (row.flags & FLAG_SCORES)
             scores[attention_row(scores_view, batch, head, i, seq_q) + j * scores_view.s4] = seen ? s : -INFINITY;
         if (row.flags & FLAG_WEIGHTS)

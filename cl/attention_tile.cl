@@ -22,6 +22,7 @@
  * register tile of scores; CHUNK; MASK and WEIGHTS the features.
  */
 #include "common.clh"
+#include "storage.clh"
 #include "attention_args.clh"
 #include "attention_tile_block.clh"
 #include "attention_tile_scores.clh"

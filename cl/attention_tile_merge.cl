@@ -9,6 +9,7 @@
  * partial_offset + (R * num_splits + s) * (value_dim + 2): m, l, o. `shape` and the views: see attention_args.clh.
  */
 #include "common.clh"
+#include "storage.clh"
 #include "attention_args.clh"
 
 kernel void attention_tile_merge(global const float *partial, long partial_offset, long num_splits, global float *out,

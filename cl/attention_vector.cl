@@ -15,6 +15,7 @@
  * the inner loops at once, MAX_DIM the largest of head_dim and value_dim, MASK and WEIGHTS the features.
  */
 #include "common.clh"
+#include "storage.clh"
 #include "exp2.clh"
 #include "transpose.clh"
 #include "attention_args.clh"

@@ -37,7 +37,9 @@ static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_
 static void add_variant(struct qkvi_text *key, const struct qkvi_problem *problem) {
     const struct qkvi_attention_problem *p = &problem->u.attention;
     if (problem->operation == QKVI_ATTENTION)
-        qkvi_text_add(key, "; dims %zu %zu, mask %d, weights %d", p->head_dim, p->value_dim, p->mask, p->weights);
+        qkvi_text_add(key, "; dims %zu %zu, mask %d, weights %d, terms %d, dtypes %d %d %d %d", p->head_dim,
+                      p->value_dim, p->mask, p->weights, p->terms, (int)p->q_dtype, (int)p->k_dtype, (int)p->v_dtype,
+                      (int)p->out_dtype);
 }
 
 /* Known answers once per build: the state's own description and the variant. */

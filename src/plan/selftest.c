@@ -1,6 +1,8 @@
 #include "plan/selftest.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 float qkvi_selftest_value(size_t seed, size_t index) {
     uint32_t x = (uint32_t)(index * 2654435761u + seed * 40503u + 12345u);
@@ -18,6 +20,64 @@ void qkvi_selftest_fill(float *data, size_t count, size_t seed) {
 qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, const float *data, size_t count) {
     qkv_status status = qkvi_buffer_create(out, rt, count * sizeof *data, "self-test");
     return status ? status : qkvi_buffer_write(rt, *out, 0, data, count * sizeof *data);
+}
+
+/* The upper half of a float's bits: exact in BF16, and in F16 as long as it is no subnormal there. */
+static float round_value(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return fabsf(x) < 0x1p-10f ? 0.0f : x;
+}
+
+static uint16_t to_storage(float x, qkv_dtype dtype) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t sign = bits >> 31 << 15, rest = bits & 0x7fffffffu;
+    if (dtype == QKV_BF16) return (uint16_t)(bits >> 16);
+    return (uint16_t)(sign | (rest ? (rest >> 13) - (112u << 10) : 0));
+}
+
+static float from_storage(uint16_t stored, qkv_dtype dtype) {
+    const uint32_t exponent = stored >> 10 & 31, fraction = stored & 1023;
+    if (dtype == QKV_F16) {
+        const float size = exponent == 31  ? (fraction ? NAN : INFINITY)
+                           : exponent == 0 ? ldexpf((float)fraction, -24)
+                                           : ldexpf((float)(fraction + 1024), (int)exponent - 25);
+        return stored >> 15 ? -size : size;
+    }
+    const uint32_t bits = (uint32_t)stored << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+qkv_status qkvi_selftest_upload_as(cl_mem *out, const struct qkvi_runtime *rt, qkv_dtype dtype, float *data,
+                                   size_t count) {
+    if (dtype == QKV_F32) return qkvi_selftest_upload(out, rt, data, count);
+    uint16_t *stored = malloc(count * sizeof *stored);
+    if (!stored) return qkvi_fail_memory("self-test");
+    for (size_t i = 0; i < count; i++) {
+        data[i] = round_value(data[i]);
+        stored[i] = to_storage(data[i], dtype);
+    }
+    qkv_status status = qkvi_buffer_create(out, rt, count * sizeof *stored, "self-test");
+    if (!status) status = qkvi_buffer_write(rt, *out, 0, stored, count * sizeof *stored);
+    free(stored);
+    return status;
+}
+
+qkv_status qkvi_selftest_read_as(float *data, const struct qkvi_runtime *rt, qkv_dtype dtype, cl_mem buffer,
+                                 size_t count) {
+    if (dtype == QKV_F32) return qkvi_buffer_read(rt, data, buffer, 0, count * sizeof *data);
+    uint16_t *stored = malloc(count * sizeof *stored);
+    if (!stored) return qkvi_fail_memory("self-test");
+    qkv_status status = qkvi_buffer_read(rt, stored, buffer, 0, count * sizeof *stored);
+    for (size_t i = 0; !status && i < count; i++)
+        data[i] = from_storage(stored[i], dtype);
+    free(stored);
+    return status;
 }
 
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,

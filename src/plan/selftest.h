@@ -11,6 +11,13 @@ void qkvi_selftest_fill(float *data, size_t count, size_t seed);
 /* A device buffer that holds `count` floats of `data`. */
 qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, const float *data, size_t count);
 
+/* Rounds the values to what F16 and BF16 hold alike, unless dtype is F32, and uploads them as it. */
+qkv_status qkvi_selftest_upload_as(cl_mem *out, const struct qkvi_runtime *rt, qkv_dtype dtype, float *data,
+                                   size_t count);
+/* `count` elements of a buffer as floats. */
+qkv_status qkvi_selftest_read_as(float *data, const struct qkvi_runtime *rt, qkv_dtype dtype, cl_mem buffer,
+                                 size_t count);
+
 /* Runs on the context's own queue and waits. */
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,
                              const void *run);

@@ -12,7 +12,7 @@ static const struct variant {
         .operation = QKVI_LINEAR,                                                                                      \
         .u.linear = {.in_features = 64, .num_outputs = 1, .out_features = {64}, .max_rows = SIZE_MAX},                 \
     }
-#define ATTENTION(with_mask, with_weights)                                                                             \
+#define ATTENTION(with_mask, with_weights, with_terms, dtype)                                                           \
     {                                                                                                                  \
         .operation = QKVI_ATTENTION,                                                                                   \
         .u.attention = {.head_dim = 64,                                                                                \
@@ -23,14 +23,22 @@ static const struct variant {
                         .max_seq_q = 64,                                                                               \
                         .max_seq_kv = 64,                                                                              \
                         .mask = (with_mask),                                                                           \
-                        .weights = (with_weights)},                                                                    \
+                        .weights = (with_weights),                                                                     \
+                        .terms = (with_terms),                                                                         \
+                        .q_dtype = (dtype),                                                                            \
+                        .k_dtype = (dtype),                                                                            \
+                        .v_dtype = (dtype),                                                                            \
+                        .out_dtype = (dtype)},                                                                         \
     }
 #define ROTARY {.operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64}}
     {"", LINEAR},
-    {"", ATTENTION(false, false)},
-    {"mask", ATTENTION(true, false)},
-    {"weights", ATTENTION(false, true)},
-    {"mask, weights", ATTENTION(true, true)},
+    {"", ATTENTION(false, false, false, QKV_F32)},
+    {"mask", ATTENTION(true, false, false, QKV_F32)},
+    {"weights", ATTENTION(false, true, false, QKV_F32)},
+    {"mask, weights", ATTENTION(true, true, false, QKV_F32)},
+    {"terms", ATTENTION(true, false, true, QKV_F32)},
+    {"fp16", ATTENTION(true, false, false, QKV_F16)},
+    {"bfloat16", ATTENTION(true, false, true, QKV_BF16)},
     {"", ROTARY},
 };
 

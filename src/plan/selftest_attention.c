@@ -18,30 +18,49 @@ static const struct shape shapes[] = {
     {MAX_Q, MAX_Q, 0},
 };
 
+/* Where the plan has terms: all of them at once. A window to the left is taken with what causality leaves. */
+static const float slope = 0.05f, sink = 0.5f, softcap = 3.0f;
+static const int64_t left = 300;
+
 struct buffers {
+    const struct qkvi_attention_problem *like;
     size_t d, dv;
     float *q, *k, *v, *out, *pairs; /* pairs: (query, key), as weights and scores are */
     float lse[MAX_Q];
     double *expected, *expected_scores, *expected_weights, expected_lse[MAX_Q];
     unsigned char seen[MAX_KV]; /* a mask for all queries: 1 everywhere where the plan takes none */
-    cl_mem dq, dk, dv_, dout, dlse, dmask, dweights, dscores, workspace;
+    cl_mem dq, dk, dv_, dout, dlse, dmask, dweights, dscores, dslope, dsink, workspace;
 };
+
+/* The position of query 0. */
+static int64_t first_position(const struct shape *s) {
+    return s->causal_offset < MAX_KV ? s->causal_offset : 7;
+}
+
+/* What becomes of a scaled product. */
+static double term(const struct buffers *t, const struct shape *s, double x, size_t i, size_t j) {
+    const int64_t distance = (int64_t)i + first_position(s) - (int64_t)j;
+    if (!t->like->terms) return x;
+    if (distance > left) return -INFINITY;
+    return (double)softcap * tanh(x / (double)softcap) - (double)slope * fabs((double)distance);
+}
 
 /* One head, one query. */
 static void reference_row(struct buffers *t, const struct shape *s, size_t i, double scale) {
     double *score = t->expected_scores + i * s->seq_kv, *weight = t->expected_weights + i * s->seq_kv;
-    double max = -INFINITY, sum = 0;
+    double max = t->like->terms ? (double)sink : -INFINITY, sum = 0;
     for (size_t j = 0; j < s->seq_kv; j++) {
         score[j] = -INFINITY;
         if (!t->seen[j] || (int64_t)j > (int64_t)i + s->causal_offset) continue;
         score[j] = 0;
         for (size_t c = 0; c < t->d; c++)
             score[j] += (double)t->q[i * t->d + c] * t->k[j * t->d + c];
-        score[j] *= scale;
+        score[j] = term(t, s, score[j] * scale, i, j);
         if (score[j] > max) max = score[j];
     }
     for (size_t j = 0; j < s->seq_kv; j++)
         sum += weight[j] = exp(score[j] - max);
+    if (t->like->terms) sum += exp((double)sink - max);
     for (size_t c = 0; c < t->dv; c++)
         t->expected[i * t->dv + c] = 0;
     for (size_t j = 0; j < s->seq_kv; j++) {
@@ -70,9 +89,11 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     /* The first key stays, so that no row is empty. */
     for (size_t j = 0; j < MAX_KV; j++)
         t->seen[j] = !like->mask || j % 5 != 3;
-    qkv_status status = qkvi_selftest_upload(&t->dq, rt, t->q, MAX_Q * t->d);
-    if (!status) status = qkvi_selftest_upload(&t->dk, rt, t->k, MAX_KV * t->d);
-    if (!status) status = qkvi_selftest_upload(&t->dv_, rt, t->v, MAX_KV * t->dv);
+    qkv_status status = qkvi_selftest_upload_as(&t->dq, rt, like->q_dtype, t->q, MAX_Q * t->d);
+    if (!status) status = qkvi_selftest_upload_as(&t->dk, rt, like->k_dtype, t->k, MAX_KV * t->d);
+    if (!status) status = qkvi_selftest_upload_as(&t->dv_, rt, like->v_dtype, t->v, MAX_KV * t->dv);
+    if (!status && like->terms) status = qkvi_selftest_upload(&t->dslope, rt, &slope, 1);
+    if (!status && like->terms) status = qkvi_selftest_upload(&t->dsink, rt, &sink, 1);
     if (!status) status = qkvi_selftest_upload(&t->dout, rt, t->out, MAX_Q * t->dv);
     if (!status) status = qkvi_selftest_upload(&t->dlse, rt, t->lse, MAX_Q);
     if (!status && like->mask) status = qkvi_buffer_create(&t->dmask, rt, MAX_KV, "self-test");
@@ -86,7 +107,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
 }
 
 static void release(struct buffers *t) {
-    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->dscores, t->workspace};
+    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->dscores,
+                    t->dslope, t->dsink, t->workspace};
     for (size_t i = 0; i < QKVI_COUNT(all); i++)
         qkvi_buffer_release(all[i]);
     free(t->q);
@@ -128,16 +150,26 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .mask_kind = t->dmask ? QKVI_MASK_BOOL : QKVI_MASK_NONE,
         .weights = rows_of(weights ? t->dweights : NULL, shape->seq_kv),
         .scores = rows_of(weights ? t->dscores : NULL, shape->seq_kv),
+        .mask_keys = shape->seq_kv,
         .scale = scale,
         .causal_offset = shape->causal_offset,
+        .terms = {.left = left,
+                  .right = shape->causal_offset < MAX_KV ? 0 : QKVI_UNBOUNDED,
+                  .query_offset = first_position(shape),
+                  .slopes = {.buffer = t->dslope},
+                  .sinks = {.buffer = t->dsink},
+                  .softcap = softcap},
         .workspace = t->workspace,
     };
     for (size_t i = 0; i < shape->seq_q; i++)
         reference_row(t, shape, i, (double)scale);
     qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
-    if (!status) status = qkvi_buffer_read(rt, t->out, t->dout, 0, shape->seq_q * t->dv * sizeof(float));
+    if (!status)
+        status = qkvi_selftest_read_as(t->out, rt, t->like->out_dtype, t->dout, shape->seq_q * t->dv);
     if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));
-    if (!status) status = qkvi_selftest_compare(t->out, t->expected, shape->seq_q * t->dv, 1e-4, "of out");
+    const qkv_dtype stored = t->like->out_dtype;
+    const double tolerance = stored == QKV_F32 ? 1e-4 : stored == QKV_F16 ? 1e-3 : 8e-3;
+    if (!status) status = qkvi_selftest_compare(t->out, t->expected, shape->seq_q * t->dv, tolerance, "of out");
     if (!status) status = qkvi_selftest_compare(t->lse, t->expected_lse, shape->seq_q, 1e-4, "of logsumexp");
     if (!status && weights) status = check_pairs(t, rt, t->dweights, t->expected_weights, pairs, "of weights");
     if (!status && weights) status = check_pairs(t, rt, t->dscores, t->expected_scores, pairs, "of scores");
@@ -158,7 +190,7 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
     problem.u.attention.num_heads = problem.u.attention.num_kv_heads = problem.u.attention.max_batch = 1;
     problem.u.attention.max_seq_q = MAX_Q;
     problem.u.attention.max_seq_kv = MAX_KV;
-    struct buffers t = {.d = like->head_dim, .dv = like->value_dim};
+    struct buffers t = {.like = like, .d = like->head_dim, .dv = like->value_dim};
     void *state = NULL;
     size_t workspace = 0;
     qkv_status status = solver->create(&state, programs, &problem);

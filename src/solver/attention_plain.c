@@ -39,7 +39,10 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     struct attention_plain *plain = calloc(1, sizeof *plain);
     if (plain == NULL) return qkvi_fail_memory("an attention plan");
     plain->problem = problem->u.attention;
-    const qkv_status status = qkvi_kernel_create(&plain->kernel, programs, "attention_plain", "", "attention_plain");
+    char options[QKVI_ATTENTION_OPTIONS];
+    qkvi_attention_options(options, &plain->problem);
+    const qkv_status status =
+        qkvi_kernel_create(&plain->kernel, programs, "attention_plain", options, "attention_plain");
     if (status != QKV_OK) {
         destroy(plain);
         return status;
@@ -64,8 +67,8 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     const size_t global[2] = {qkvi_round_up(rows, plain->local_size), qkvi_div_up(plain->problem.value_dim, CHUNK)};
     const size_t local[2] = {plain->local_size, 1};
     qkvi_attention_args_set(&args, &plain->problem, attention, 0);
-    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(num_rows);
-    return qkvi_kernel_run(plain->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 1, 2, global, local);
+    QKVI_ATTENTION_ADD(&args, num_rows);
+    return qkvi_kernel_run(plain->kernel, chain, args.list, args.count, 2, global, local);
 }
 
 static void describe(const void *state, struct qkvi_text *text) {

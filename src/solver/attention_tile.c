@@ -75,6 +75,10 @@ static bool fits(const struct tile *t, const struct qkvi_limits *limits) {
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
+    if (!qkvi_attention_is_basic(&problem->u.attention)) {
+        qkvi_text_add(why, "no such terms or storage yet");
+        return false;
+    }
     /* Loops that are not unrolled make fewer than 8 * dmax iterations a key, in every tile and each pass. */
     const struct qkvi_attention_problem *p = &problem->u.attention;
     const size_t most = limits->max_iterations / ((size_t)(p->weights ? 16 : 8) * dim_bucket(p));
@@ -232,14 +236,14 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     struct qkvi_attention_args args;
     qkvi_attention_args_set(&args, &s->problem, r,
                             (d.packed ? QKVI_FLAG_PACKED : 0) | (qkvi_attention_is_causal(r) ? QKVI_FLAG_PAIRED : 0));
-    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(partial);
-    args.list[QKVI_ATTENTION_ARGS + 1] = QKVI_ARG(offset);
-    args.list[QKVI_ATTENTION_ARGS + 2] = QKVI_ARG(keys);
-    args.list[QKVI_ATTENTION_ARGS + 3] = QKVI_ARG(splits);
+    QKVI_ATTENTION_ADD(&args, partial);
+    QKVI_ATTENTION_ADD(&args, offset);
+    QKVI_ATTENTION_ADD(&args, keys);
+    QKVI_ATTENTION_ADD(&args, splits);
     const size_t local[3] = {t->tx * t->ty, 1, 1};
     const size_t global[3] = {d.row_blocks * local[0], d.heads, r->batch * d.splits};
     qkv_status status =
-        qkvi_kernel_run(s->kernels[d.regime], chain, args.list, QKVI_ATTENTION_ARGS + 4, 3, global, local);
+        qkvi_kernel_run(s->kernels[d.regime], chain, args.list, args.count, 3, global, local);
     if (!status && d.splits > 1) status = run_merge(s, chain, r, &args, &d);
     return status;
 }

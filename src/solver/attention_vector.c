@@ -59,7 +59,10 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    (void)problem;
+    if (!qkvi_attention_is_basic(&problem->u.attention)) {
+        qkvi_text_add(why, "no such terms or storage yet");
+        return false;
+    }
     if (limits->vector_width != 4 && limits->vector_width != 8 && limits->vector_width != 16) {
         qkvi_text_add(why, "no kernel for vectors of %u floats", (unsigned)limits->vector_width);
         return false;
@@ -151,7 +154,7 @@ static qkv_status run_general(const struct attention_vector *vector, struct qkvi
     qkvi_attention_args_set(&args, problem, attention,
                             (packed ? QKVI_FLAG_PACKED : 0) |
                                 (qkvi_attention_is_causal(attention) ? QKVI_FLAG_PAIRED : 0));
-    return qkvi_kernel_run(vector->kernel, chain, args.list, QKVI_ATTENTION_ARGS, 3, global, local);
+    return qkvi_kernel_run(vector->kernel, chain, args.list, args.count, 3, global, local);
 }
 
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {

@@ -112,11 +112,11 @@ qkv_status qkvi_decode_run(const struct qkvi_decode *decode, struct qkvi_chain *
     const cl_long keys_per_split = (cl_long)keys, num_splits = (cl_long)splits;
     struct qkvi_attention_args args;
     qkvi_attention_args_set(&args, problem, run, 0);
-    args.list[QKVI_ATTENTION_ARGS] = QKVI_ARG(part);
-    args.list[QKVI_ATTENTION_ARGS + 1] = QKVI_ARG(part_offset);
-    args.list[QKVI_ATTENTION_ARGS + 2] = QKVI_ARG(keys_per_split);
+    QKVI_ATTENTION_ADD(&args, part);
+    QKVI_ATTENTION_ADD(&args, part_offset);
+    QKVI_ATTENTION_ADD(&args, keys_per_split);
     const qkv_status status =
-        qkvi_kernel_run(decode->kernel, chain, args.list, QKVI_ATTENTION_ARGS + 3, 3, global, local);
+        qkvi_kernel_run(decode->kernel, chain, args.list, args.count, 3, global, local);
     if (status != QKV_OK || splits == 1) return status;
     const struct qkvi_arg merge[] = {QKVI_ARG(args.buffer[QKVI_VIEW_OUT]),
                                      QKVI_ARG(args.buffer[QKVI_VIEW_LSE]),

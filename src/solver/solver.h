@@ -63,7 +63,10 @@ struct qkvi_attention_problem {
     size_t head_dim, value_dim, num_heads, num_kv_heads;
     size_t max_batch, max_seq_q, max_seq_kv;
     bool mask;    /* a mask may be given at run time */
-    bool weights; /* weights or scores may be asked for at run time */
+    bool weights; /* weights or scores may be asked for at run time, in fp32 */
+    bool terms;   /* struct qkvi_attention_terms may say anything at run time */
+    qkv_dtype q_dtype, k_dtype, v_dtype, out_dtype; /* F32, F16 or BF16 */
+    qkv_dtype report_dtype;                         /* of reports' scores and weights */
 };
 
 /* offset and strides over (batch, head, seq, dim), in elements. */
@@ -77,16 +80,55 @@ cl_long8 qkvi_view4_pack(const struct qkvi_view4 *v);
 
 enum qkvi_mask_kind { QKVI_MASK_NONE = 0, QKVI_MASK_BOOL = 1, QKVI_MASK_ADD = 2 };
 
+/*
+ * What a plan without `terms` does not know. Query i of batch b is at position p = i + query_offset (+ offsets[b]), or,
+ * from_end, p = i + end - seq_q, and sees the keys p - left <= j <= p + right below end, which is lengths[b], or seq_kv.
+ */
+struct qkvi_attention_terms {
+    int64_t left, right; /* at least 0, or QKVI_UNBOUNDED; `right` has causality in it */
+    int64_t query_offset;
+    bool from_end;
+    /* Of one axis, stride[0]: over the batch, over the batch, over the heads, over the heads. */
+    struct qkvi_view4 lengths, offsets, slopes, sinks;
+    qkv_dtype lengths_dtype, offsets_dtype; /* I32 or I64; the others are F32 */
+    float softcap;                          /* 0: off */
+};
+#define QKVI_UNBOUNDED ((int64_t)1 << 60)
+
+/* Keys and values that are brought together before: run.k and run.v are what receives them. */
+struct qkvi_attention_past {
+    bool wanted;
+    size_t seq_past, seq_new; /* either may be 0 */
+    struct qkvi_view4 past_k, past_v; /* no buffer: nothing of the past is to be copied */
+    struct qkvi_view4 new_k, new_v;
+};
+
+/* What is derived from scores, with the log-sum-exp known, afterwards. */
+struct qkvi_attention_reports {
+    bool wanted;
+    qkv_scores_stage stage;
+    struct qkvi_view4 scores, weights; /* over (batch, head, query, key), in the dtype the problem names */
+    struct qkvi_view4 received;        /* over (batch, head, key, -) */
+    struct qkvi_view4 top_keys, top_weights; /* over (batch, head, query, rank) */
+    size_t top;                        /* ranks; 0 where neither is wanted */
+};
+
 struct qkvi_attention_run {
     size_t batch, seq_q, seq_kv; /* batch and seq_q at least 1; seq_kv may be 0 */
     struct qkvi_view4 q, k, v, out;
     struct qkvi_view4 mask; /* strides over (batch, head, query, key), 0 where broadcast */
     enum qkvi_mask_kind mask_kind;
+    qkv_dtype mask_dtype; /* of QKVI_MASK_ADD */
+    size_t mask_keys;     /* keys from here on are excluded: the mask's last axis; seq_kv where none are */
     struct qkvi_view4 weights, scores; /* over (batch, head, query, key) */
     struct qkvi_view4 logsumexp;       /* over (batch, head, query, -) */
     float scale;
-    /* Query i may see keys j <= i + causal_offset. INT64_MAX/2 or more where causal is off. */
+    /* Query i may see keys j <= i + causal_offset. INT64_MAX/2 or more where causal is off. With terms it says no more
+     * than the terms do, and may say less where what they depend on is on the device. */
     int64_t causal_offset;
+    struct qkvi_attention_terms terms; /* filled in where the problem has `terms` */
+    struct qkvi_attention_past past;   /* not for attention's solvers, nor the next */
+    struct qkvi_attention_reports reports;
     cl_mem workspace;
     size_t workspace_offset; /* bytes, a multiple of 256 */
 };
