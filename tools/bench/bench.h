@@ -11,7 +11,7 @@
 
 /* ---- cases.c ---- */
 
-enum bench_kind { BENCH_PROJECTION, BENCH_ATTENTION, BENCH_LAYER, BENCH_DECODE, BENCH_START };
+enum bench_kind { BENCH_PROJECTION, BENCH_ATTENTION, BENCH_LAYER, BENCH_DECODE, BENCH_ROTARY, BENCH_START };
 
 struct bench_case {
     char name[40];
@@ -22,6 +22,10 @@ struct bench_case {
     /* attention, decode and layer */
     size_t batch, num_heads, num_kv_heads, seq_q, seq_kv, head_dim, value_dim;
     bool causal, weights;
+    uint64_t features; /* QKV_ATTENTION_* bits the plan has besides, whether a run uses them or not */
+    size_t window;     /* a query sees as many keys, its own the last; 0: all */
+    float softcap;
+    bool received, half; /* weight received by each key; q, k, v and out in fp16 */
     size_t embed_dim; /* layer */
     /* start: a small problem of that kind, with or without what the driver keeps of earlier builds */
     enum bench_kind start_of;
@@ -61,6 +65,9 @@ enum bench_seed {
 float bench_value(enum bench_seed seed, size_t index);
 /* `count` elements from `first`, times scale; NULL if memory is exhausted. The caller frees it. */
 float *bench_values(enum bench_seed seed, size_t first, size_t count, float scale);
+/* What fp16 holds of a value within [-1, 1], and its bits. */
+uint16_t bench_half_bits(float value);
+float bench_half_value(float value);
 /* Weights are uniform in +-1/sqrt(in_features), as nn.Linear sets them up. */
 float bench_weight_scale(size_t in_features);
 
@@ -74,7 +81,7 @@ struct bench_subject *bench_subject_create(qkv_context *context, const struct be
 void bench_subject_destroy(struct bench_subject *subject);
 /* One run, from enqueue to the end of clFinish. */
 bool bench_subject_run(struct bench_subject *subject, char *error, size_t error_size);
-/* The output on the host, *out_count elements; NULL on failure. The caller frees it. */
+/* The output on the host as floats, *out_count elements; NULL on failure. The caller frees it. */
 float *bench_subject_output(struct bench_subject *subject, size_t *out_count, char *error, size_t error_size);
 /* The attention weights of a case that asks for them, in the same way. */
 float *bench_subject_weights(struct bench_subject *subject, size_t *out_count, char *error, size_t error_size);

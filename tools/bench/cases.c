@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define MAX_CASES 96
+#define MAX_CASES 128
 
 static struct bench_case table[MAX_CASES];
 static size_t num_cases;
@@ -35,6 +35,40 @@ static void add_attention(size_t heads, size_t seq, size_t dim, bool causal, boo
     c->weights = weights;
     snprintf(c->name, sizeof c->name, "attention-%zux%zux%zu%s%s", heads, seq, dim, causal ? "-causal" : "",
              weights ? "-weights" : "");
+}
+
+/* The same attention with what an application may ask of it; the plain one stands beside it. */
+static struct bench_case *add_variant(size_t heads, size_t seq, size_t dim, bool causal, const char *variant)
+{
+    add_attention(heads, seq, dim, causal, false, false);
+    struct bench_case *c = &table[num_cases - 1];
+    size_t length = strlen(c->name);
+    snprintf(c->name + length, sizeof c->name - length, "-%s", variant);
+    return c;
+}
+
+static void add_variants(void)
+{
+    /* A plan that could do everything, in a run that asks for nothing. */
+    add_variant(8, 2048, 64, false, "able")->features = QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW |
+                                                        QKV_ATTENTION_LENGTHS | QKV_ATTENTION_ALIBI |
+                                                        QKV_ATTENTION_SINKS;
+    add_variant(8, 2048, 64, false, "softcap")->softcap = 50.0f;
+    add_variant(8, 2048, 64, false, "half")->half = true;
+    add_attention(8, 8192, 64, true, false, false);
+    add_variant(8, 8192, 64, true, "window512")->window = 512;
+    add_variant(8, 8192, 64, true, "window1024")->window = 1024;
+    add_variant(12, 512, 64, false, "received")->received = true;
+}
+
+static void add_rotary(size_t heads, size_t seq, size_t dim)
+{
+    struct bench_case *c = add(BENCH_ROTARY, false);
+    c->batch = 1;
+    c->num_heads = c->num_kv_heads = heads;
+    c->seq_q = c->seq_kv = seq;
+    c->head_dim = c->value_dim = dim;
+    snprintf(c->name, sizeof c->name, "rotary-%zux%zux%zu", heads, seq, dim);
 }
 
 static void add_decode(size_t heads, size_t kv_heads, size_t keys, size_t dim) {
@@ -125,6 +159,12 @@ const struct bench_case *bench_cases(size_t *out_count) {
         add_decode(32, 32, 8192, 128);
         add_decode(32, 8, 1024, 128);
         add_decode(32, 8, 8192, 128);
+        add_decode(32, 8, 8192, 128);
+        table[num_cases - 1].half = true;
+        snprintf(table[num_cases - 1].name, sizeof table->name, "decode-32x128-kv8-8192-half");
+        add_variants();
+        add_rotary(32, 1, 128);
+        add_rotary(32, 2048, 128);
         /* The base Transformer: d_model 512, 8 heads of 64. */
         add_layer("base", 512, 8, 1, 16, false);
         add_layer("base", 512, 8, 1, 128, true);
@@ -156,19 +196,26 @@ const struct bench_case *bench_case_find(const char *name) {
 }
 
 const char *bench_kind_name(enum bench_kind kind) {
-    static const char *const names[] = {"projection", "attention", "layer", "decode", "start"};
+    static const char *const names[] = {"projection", "attention", "layer", "decode", "rotary", "start"};
     return names[kind];
 }
 
 static double attention_flops(const struct bench_case *c) {
     double q = (double)c->seq_q, kv = (double)c->seq_kv;
-    double pairs = c->causal ? q * (q + 1) / 2 : q * kv;
+    double pairs = c->causal ? q * (q + 1) / 2 : q * kv, w = (double)c->window;
+    /* The first w - 1 queries see fewer keys than the window has. */
+    if (c->window && w < q) {
+        pairs = w * (w + 1) / 2 + (q - w) * w;
+    }
     return 2.0 * (double)(c->head_dim + c->value_dim) * pairs * (double)(c->batch * c->num_heads);
 }
 
 double bench_case_flops(const struct bench_case *c) {
     if (c->kind == BENCH_START) {
         return 0;
+    }
+    if (c->kind == BENCH_ROTARY) {
+        return 3.0 * (double)(c->batch * c->num_heads * c->seq_q * c->head_dim);
     }
     if (c->kind == BENCH_PROJECTION) {
         return 2.0 * (double)c->rows * (double)c->in_features * (double)c->out_features;
@@ -200,10 +247,13 @@ double bench_case_bytes(const struct bench_case *c) {
                    heads * (double)c->seq_q * (double)(c->head_dim + c->value_dim);
         elements += c->weights ? heads * (double)c->seq_q * (double)c->seq_kv : 0;
         break;
+    case BENCH_ROTARY:
+        elements = 2.0 * heads * (double)(c->seq_q * c->head_dim);
+        break;
     case BENCH_START:
         break;
     }
-    return elements * (double)sizeof(float);
+    return elements * (double)(c->half ? sizeof(uint16_t) : sizeof(float));
 }
 
 bool bench_case_reads(const struct bench_case *c) {

@@ -77,10 +77,10 @@ struct attend_bounds {
 
 /* One query row in double: out[value_dim], and p[seq_kv] the weights. */
 static struct attend_bounds attend(const struct bench_case *c, const float *q, const float *k, const float *v,
-                                   size_t keys, double *p, double *out)
+                                   size_t first, size_t keys, double *p, double *out)
 {
     double scale = 1.0 / sqrt((double)c->head_dim), top = -INFINITY, sum = 0, worst_magnitude = 0, value_max = 0;
-    for (size_t j = 0; j < keys; ++j) {
+    for (size_t j = first; j < keys; ++j) {
         double score = 0, magnitude = 0;
         for (size_t d = 0; d < c->head_dim; ++d) {
             double term = (double)q[d] * (double)k[j * c->head_dim + d];
@@ -88,17 +88,20 @@ static struct attend_bounds attend(const struct bench_case *c, const float *q, c
             magnitude += fabs(term);
         }
         p[j] = score * scale;
+        if (c->softcap != 0.0f) {
+            p[j] = (double)c->softcap * tanh(p[j] / (double)c->softcap);
+        }
         top = fmax(top, p[j]);
         worst_magnitude = fmax(worst_magnitude, magnitude * scale);
     }
-    for (size_t j = 0; j < keys; ++j) {
+    for (size_t j = first; j < keys; ++j) {
         p[j] = exp(p[j] - top);
         sum += p[j];
     }
     for (size_t d = 0; d < c->value_dim; ++d) {
         out[d] = 0;
     }
-    for (size_t j = 0; j < keys; ++j) {
+    for (size_t j = first; j < keys; ++j) {
         p[j] /= sum;
         for (size_t d = 0; d < c->value_dim; ++d) {
             out[d] += p[j] * (double)v[j * c->value_dim + d];
@@ -108,8 +111,12 @@ static struct attend_bounds attend(const struct bench_case *c, const float *q, c
     /* A score off by e makes its weight off by a factor of 1 + e, above and below the line; so do the roundings of
      * the exponential (8 units with its argument's reduction) and of sums of `keys` terms. */
     double score_error = sum_bound(c->head_dim + 1, worst_magnitude);
+    /* tanh is within 5 units of an argument that is divided. */
+    score_error += c->softcap != 0.0f ? 8 * UNIT * worst_magnitude : 0;
     double relative = 2 * (score_error + 8 * UNIT + (double)(keys + 2) * UNIT);
-    return (struct attend_bounds){value_max * relative, relative};
+    /* A half has 11 bits. */
+    const double stored = c->half ? 0x1p-11 : 0;
+    return (struct attend_bounds){value_max * (relative + stored), relative};
 }
 
 static void check_weights(const struct bench_case *c, const float *row, const double *p, size_t keys, double bound,
@@ -118,6 +125,20 @@ static void check_weights(const struct bench_case *c, const float *row, const do
     for (size_t j = 0; j < c->seq_kv; ++j) {
         double expected = j < keys ? p[j] : 0;
         note_error(worst, (double)row[j], expected, j < keys ? bound * expected + (double)FLT_MIN : (double)FLT_MIN);
+    }
+}
+
+/* To what was uploaded. */
+static void round_inputs(const struct bench_case *c, float *q, float *k, float *v)
+{
+    const struct {
+        float *values;
+        size_t count;
+    } all[] = {{q, c->head_dim}, {k, c->seq_kv * c->head_dim}, {v, c->seq_kv * c->value_dim}};
+    for (size_t t = 0; t < 3 && c->half; ++t) {
+        for (size_t i = 0; i < all[t].count; ++i) {
+            all[t].values[i] = bench_half_value(all[t].values[i]);
+        }
     }
 }
 
@@ -134,12 +155,14 @@ static bool check_attention(struct bench_subject *subject, const float *output, 
         size_t b = head / c->num_heads, h = head % c->num_heads;
         size_t kv = b * c->num_kv_heads + h / (c->num_heads / c->num_kv_heads);
         size_t row = head * c->seq_q + query, keys = c->causal ? query + 1 : c->seq_kv;
+        size_t first = c->window && query + 1 > c->window ? query + 1 - c->window : 0;
         float *q = bench_values(BENCH_SEED_Q, row * c->head_dim, c->head_dim, 1.0f);
         float *k = bench_values(BENCH_SEED_K, kv * c->seq_kv * c->head_dim, c->seq_kv * c->head_dim, 1.0f);
         float *v = bench_values(BENCH_SEED_V, kv * c->seq_kv * c->value_dim, c->seq_kv * c->value_dim, 1.0f);
         good = q && k && v;
         if (good) {
-            struct attend_bounds bounds = attend(c, q, k, v, keys, p, out);
+            round_inputs(c, q, k, v);
+            struct attend_bounds bounds = attend(c, q, k, v, first, keys, p, out);
             for (size_t d = 0; d < c->value_dim; ++d) {
                 note_error(worst, (double)output[row * c->value_dim + d], out[d], bounds.out);
             }
@@ -188,7 +211,7 @@ static void layer_heads(const struct bench_case *c, float *parts[3], size_t toke
     *bound = 0;
     for (size_t h = 0; h < c->num_heads; ++h) {
         size_t first = (b * c->num_heads + h) * c->seq_q;
-        *bound = fmax(*bound, attend(c, parts[0] + (first + t) * d, parts[1] + first * d, parts[2] + first * d,
+        *bound = fmax(*bound, attend(c, parts[0] + (first + t) * d, parts[1] + first * d, parts[2] + first * d, 0,
                                      c->causal ? t + 1 : c->seq_kv, p, heads + h * d).out);
     }
 }
@@ -226,6 +249,30 @@ static bool check_layer(struct bench_subject *subject, const float *output, doub
     return good;
 }
 
+/* Half-split pairs, turned by position * 10000^(-2 p / head_dim). */
+static bool check_rotary(const struct bench_case *c, const float *output, double *worst)
+{
+    const size_t half = c->head_dim / 2;
+    for (size_t i = 0; i < SAMPLES; ++i) {
+        const size_t row = sample(i, c->batch * c->num_heads * c->seq_q);
+        float *x = bench_values(BENCH_SEED_Q, row * c->head_dim, c->head_dim, 1.0f);
+        for (size_t p = 0; x && p < half; ++p) {
+            const double angle = (double)(row % c->seq_q) * pow(10000.0, -2.0 * (double)p / (double)c->head_dim);
+            const double a = (double)x[p], b = (double)x[p + half], size = fabs(a) + fabs(b);
+            const float *y = output + row * c->head_dim;
+            /* As include/qkv/rotary.h has it. */
+            const double bound = (0x1p-23 + 0x1p-22) * size;
+            note_error(worst, (double)y[p], a * cos(angle) - b * sin(angle), bound);
+            note_error(worst, (double)y[p + half], b * cos(angle) + a * sin(angle), bound);
+        }
+        free(x);
+        if (!x) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool bench_check(struct bench_subject *subject, const float *output, double *worst, char *error, size_t error_size)
 {
     const struct bench_case *c = bench_subject_case(subject);
@@ -236,6 +283,8 @@ bool bench_check(struct bench_subject *subject, const float *output, double *wor
         return check_projection(c, output, worst);
     case BENCH_LAYER:
         return check_layer(subject, output, worst, error, error_size);
+    case BENCH_ROTARY:
+        return check_rotary(c, output, worst);
     case BENCH_ATTENTION:
     case BENCH_DECODE:
     case BENCH_START:

@@ -30,6 +30,24 @@ float *bench_values(enum bench_seed seed, size_t first, size_t count, float scal
     return values;
 }
 
+float bench_half_value(float value)
+{
+    int exponent = 0;
+    (void)frexpf(value, &exponent);
+    float unit = ldexpf(1.0f, exponent < -13 ? -24 : exponent - 11);
+    return rintf(value / unit) * unit;
+}
+
+uint16_t bench_half_bits(float value)
+{
+    float size = fabsf(bench_half_value(value));
+    int exponent = 0;
+    float fraction = frexpf(size, &exponent);
+    unsigned bits = exponent < -13 ? (unsigned)ldexpf(size, 24)
+                                   : ((unsigned)(exponent + 14) << 10) + (unsigned)(fraction * 2048.0f) - 1024u;
+    return (uint16_t)(bits | (value < 0 ? 0x8000u : 0u));
+}
+
 float bench_weight_scale(size_t in_features)
 {
     return (float)(1.0 / sqrt((double)in_features));

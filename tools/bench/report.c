@@ -32,7 +32,7 @@ void bench_report_head(FILE *out, const struct bench *bench)
             "Medians of %g s a case; +- is half the interquartile range. The share is of the highest peak so far,\n"
             "or of reading as many bytes where memory is the limit. Ratios: the peer's time by ours, paired.\n\n",
             bench->seconds);
-    fprintf(out, "%-29s %11s %5s %11s %6s", "case", "median us", "+-", "rate", "share");
+    fprintf(out, "%-37s %11s %5s %11s %6s", "case", "median us", "+-", "rate", "share");
     for (size_t i = 0; i < bench->num_peers; ++i) {
         fprintf(out, " %10s", bench->peers[i].name);
     }
@@ -53,18 +53,18 @@ static const struct bench_peer_result *find_peer(const struct bench_result *resu
 void bench_report_row(FILE *out, const struct bench *bench, const struct bench_result *result)
 {
     if (result->failed) {
-        fprintf(out, "%-29s failed: %s\n", result->spec->name, result->note);
+        fprintf(out, "%-37s failed: %s\n", result->spec->name, result->note);
         fflush(out);
         return;
     }
     if (result->spec->kind == BENCH_START) {
-        fprintf(out, "%-29s %11.1f %4.0f%%\n", result->spec->name, result->us.median, 100 * spread(result->us));
+        fprintf(out, "%-37s %11.1f %4.0f%%\n", result->spec->name, result->us.median, 100 * spread(result->us));
         if (result->note[0]) fprintf(out, "  %s\n", result->note);
         fflush(out);
         return;
     }
     bool reads = bench_case_reads(result->spec);
-    fprintf(out, "%-29s %11.1f %4.0f%% %6.1f %-4s %5.1f%%", result->spec->name, result->us.median,
+    fprintf(out, "%-37s %11.1f %4.0f%% %6.1f %-4s %5.1f%%", result->spec->name, result->us.median,
             100 * spread(result->us), reads ? result->gbps : result->gflops, reads ? "GB" : "GF",
             100 * bench_share(bench, result));
     for (size_t i = 0; i < bench->num_peers; ++i) {
@@ -120,6 +120,10 @@ json_t *bench_shape_json(const struct bench_case *c)
     json_object_set_new(shape, "value_dim", integer(c->value_dim));
     json_object_set_new(shape, "causal", json_boolean(c->causal));
     json_object_set_new(shape, "weights", json_boolean(c->weights));
+    json_object_set_new(shape, "window", integer(c->window));
+    json_object_set_new(shape, "softcap", json_real((double)c->softcap));
+    json_object_set_new(shape, "received", json_boolean(c->received));
+    json_object_set_new(shape, "half", json_boolean(c->half));
     if (c->kind == BENCH_LAYER) {
         json_object_set_new(shape, "embed_dim", integer(c->embed_dim));
     }

@@ -1,10 +1,11 @@
 /* This library's side of a case: plan, weights, buffers, one run. */
 #include "bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEM_X, MEM_Q, MEM_K, MEM_V, MEM_OUT, MEM_WEIGHTS, NUM_MEM };
+enum { MEM_X, MEM_Q, MEM_K, MEM_V, MEM_OUT, MEM_WEIGHTS, MEM_RECEIVED, NUM_MEM };
 
 struct bench_subject {
     const struct bench_case *spec;
@@ -13,9 +14,10 @@ struct bench_subject {
     qkv_linear *linear;
     qkv_attention *attention;
     qkv_layer *layer;
+    qkv_rotary *rotary;
     qkv_workspace *workspace;
     cl_mem mem[NUM_MEM];
-    qkv_tensor x, q, k, v, out, weights;
+    qkv_tensor x, q, k, v, out, weights, received;
     qkv_tensor outputs[QKV_LINEAR_MAX_OUTPUTS];
 };
 
@@ -32,9 +34,23 @@ static bool passed(qkv_status status, const char *what, struct failure failure)
     return status == QKV_OK;
 }
 
+static qkv_dtype stored_as(const struct bench_case *c)
+{
+    return c->half ? QKV_F16 : QKV_F32;
+}
+
+/* In place: a half is smaller than the float it comes from. */
+static void halve(float *values, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        uint16_t bits = bench_half_bits(values[i]);
+        memcpy((unsigned char *)values + i * sizeof bits, &bits, sizeof bits);
+    }
+}
+
 /* A dense tensor in a buffer of its own, filled from a stream; seed 0 leaves it as it is. */
-static bool make_tensor(struct bench_subject *s, int which, qkv_tensor *tensor, size_t rank, const size_t *shape,
-                        int seed, struct failure failure)
+static bool make_tensor_as(struct bench_subject *s, int which, qkv_tensor *tensor, qkv_dtype dtype, size_t rank,
+                           const size_t *shape, int seed, struct failure failure)
 {
     size_t count = 1;
     for (size_t i = 0; i < rank; ++i) {
@@ -42,19 +58,28 @@ static bool make_tensor(struct bench_subject *s, int which, qkv_tensor *tensor, 
     }
     float *values = seed ? bench_values((enum bench_seed)seed, 0, count, 1.0f) : NULL;
     cl_int code = CL_OUT_OF_HOST_MEMORY;
+    if (values && dtype == QKV_F16) {
+        halve(values, count);
+    }
     if (values || !seed) {
-        s->mem[which] = clCreateBuffer(qkv_context_cl_context(s->context), CL_MEM_READ_WRITE, count * sizeof(float),
-                                       NULL, &code);
+        s->mem[which] = clCreateBuffer(qkv_context_cl_context(s->context), CL_MEM_READ_WRITE, count * qkv_dtype_size(dtype), NULL, &code);
     }
     if (code == CL_SUCCESS && values) {
-        code = clEnqueueWriteBuffer(s->queue, s->mem[which], CL_TRUE, 0, count * sizeof(float), values, 0, NULL, NULL);
+        code = clEnqueueWriteBuffer(s->queue, s->mem[which], CL_TRUE, 0, count * qkv_dtype_size(dtype), values, 0,
+                                    NULL, NULL);
     }
     free(values);
     if (code != CL_SUCCESS) {
-        snprintf(failure.text, failure.size, "a buffer of %zu floats: OpenCL error %d", count, (int)code);
+        snprintf(failure.text, failure.size, "a buffer of %zu elements: OpenCL error %d", count, (int)code);
         return false;
     }
-    return passed(qkv_tensor_dense(tensor, s->mem[which], QKV_F32, rank, shape), "tensor", failure);
+    return passed(qkv_tensor_dense(tensor, s->mem[which], dtype, rank, shape), "tensor", failure);
+}
+
+static bool make_tensor(struct bench_subject *s, int which, qkv_tensor *tensor, size_t rank, const size_t *shape,
+                        int seed, struct failure failure)
+{
+    return make_tensor_as(s, which, tensor, QKV_F32, rank, shape, seed, failure);
 }
 
 static bool make_workspace(struct bench_subject *s, size_t bytes, struct failure failure)
@@ -105,16 +130,35 @@ static bool create_attention(struct bench_subject *s, struct failure failure)
     desc.max_batch = c->batch;
     desc.max_seq_q = c->seq_q;
     desc.max_seq_kv = c->seq_kv;
-    desc.features = c->weights ? QKV_ATTENTION_WEIGHTS : 0;
+    const qkv_dtype dtype = stored_as(c);
+    desc.features = c->features | (c->weights ? (uint64_t)QKV_ATTENTION_WEIGHTS : 0) |
+                    (c->window ? (uint64_t)QKV_ATTENTION_WINDOW : 0) |
+                    (c->softcap != 0.0f ? (uint64_t)QKV_ATTENTION_SOFTCAP : 0) |
+                    (c->received ? (uint64_t)QKV_ATTENTION_REDUCED : 0);
+    desc.q_dtype = desc.k_dtype = desc.v_dtype = desc.out_dtype = dtype;
     size_t b = c->batch, h = c->num_heads, g = c->num_kv_heads;
     return passed(qkv_attention_create(&s->attention, s->context, &desc), "attention", failure) &&
            make_workspace(s, qkv_attention_workspace_bytes(s->attention), failure) &&
-           make_tensor(s, MEM_Q, &s->q, 4, (size_t[]){b, h, c->seq_q, c->head_dim}, BENCH_SEED_Q, failure) &&
-           make_tensor(s, MEM_K, &s->k, 4, (size_t[]){b, g, c->seq_kv, c->head_dim}, BENCH_SEED_K, failure) &&
-           make_tensor(s, MEM_V, &s->v, 4, (size_t[]){b, g, c->seq_kv, c->value_dim}, BENCH_SEED_V, failure) &&
-           make_tensor(s, MEM_OUT, &s->out, 4, (size_t[]){b, h, c->seq_q, c->value_dim}, 0, failure) &&
+           make_tensor_as(s, MEM_Q, &s->q, dtype, 4, (size_t[]){b, h, c->seq_q, c->head_dim}, BENCH_SEED_Q, failure) &&
+           make_tensor_as(s, MEM_K, &s->k, dtype, 4, (size_t[]){b, g, c->seq_kv, c->head_dim}, BENCH_SEED_K, failure) &&
+           make_tensor_as(s, MEM_V, &s->v, dtype, 4, (size_t[]){b, g, c->seq_kv, c->value_dim}, BENCH_SEED_V, failure) &&
+           make_tensor_as(s, MEM_OUT, &s->out, dtype, 4, (size_t[]){b, h, c->seq_q, c->value_dim}, 0, failure) &&
+           (!c->received ||
+            make_tensor(s, MEM_RECEIVED, &s->received, 3, (size_t[]){b, h, c->seq_kv}, 0, failure)) &&
            (!c->weights ||
             make_tensor(s, MEM_WEIGHTS, &s->weights, 4, (size_t[]){b, h, c->seq_q, c->seq_kv}, 0, failure));
+}
+
+static bool create_rotary(struct bench_subject *s, struct failure failure)
+{
+    const struct bench_case *c = s->spec;
+    const size_t shape[] = {c->batch, c->num_heads, c->seq_q, c->head_dim};
+    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
+    desc.head_dim = c->head_dim;
+    desc.max_position = c->seq_q;
+    return passed(qkv_rotary_create(&s->rotary, s->context, &desc), "rotary", failure) &&
+           make_tensor(s, MEM_X, &s->x, 4, shape, BENCH_SEED_Q, failure) &&
+           make_tensor(s, MEM_OUT, &s->out, 4, shape, 0, failure);
 }
 
 static bool create_layer(struct bench_subject *s, struct failure failure)
@@ -163,6 +207,7 @@ struct bench_subject *bench_subject_create(qkv_context *context, const struct be
     s->queue = qkv_context_cl_queue(context);
     bool good = c->kind == BENCH_PROJECTION ? create_projection(s, failure)
                 : c->kind == BENCH_LAYER    ? create_layer(s, failure)
+                : c->kind == BENCH_ROTARY   ? create_rotary(s, failure)
                                             : create_attention(s, failure);
     if (!good) {
         bench_subject_destroy(s);
@@ -186,6 +231,7 @@ void bench_subject_destroy(struct bench_subject *s)
     qkv_linear_destroy(s->linear);
     qkv_attention_destroy(s->attention);
     qkv_layer_destroy(s->layer);
+    qkv_rotary_destroy(s->rotary);
     free(s);
 }
 
@@ -208,8 +254,18 @@ static qkv_status enqueue(struct bench_subject *s)
         args.out = &s->out;
         args.weights = s->spec->weights ? &s->weights : NULL;
         args.causal = s->spec->causal ? QKV_CAUSAL_FIRST : QKV_CAUSAL_OFF;
+        const qkv_window window = {(int64_t)s->spec->window - 1, -1};
+        args.window = s->spec->window ? &window : NULL;
+        args.softcap = s->spec->softcap;
+        args.received = s->spec->received ? &s->received : NULL;
         args.workspace = s->workspace;
         return qkv_attention_run(s->attention, s->queue, &args, 0, NULL, NULL);
+    }
+    if (s->rotary) {
+        qkv_rotary_args args = QKV_ROTARY_ARGS_INIT;
+        args.x = &s->x;
+        args.out = &s->out;
+        return qkv_rotary_run(s->rotary, s->queue, &args, 0, NULL, NULL);
     }
     qkv_layer_args args = QKV_LAYER_ARGS_INIT;
     args.x = &s->x;
@@ -247,10 +303,33 @@ static float *read_back(struct bench_subject *s, cl_mem mem, size_t count, struc
     return values;
 }
 
+static float from_half(uint16_t bits)
+{
+    const int exponent = bits >> 10 & 31;
+    const float fraction = (float)(bits & 1023);
+    float size = exponent == 31 ? INFINITY : exponent ? ldexpf(fraction + 1024, exponent - 25) : ldexpf(fraction, -24);
+    if (exponent == 31 && fraction != 0) {
+        size = NAN;
+    }
+    return bits >> 15 ? -size : size;
+}
+
 float *bench_subject_output(struct bench_subject *s, size_t *out_count, char *error, size_t error_size)
 {
-    *out_count = qkv_tensor_count(&s->out);
-    return read_back(s, s->mem[MEM_OUT], *out_count, (struct failure){error, error_size});
+    const size_t count = *out_count = qkv_tensor_count(&s->out);
+    if (!s->spec->half) {
+        return read_back(s, s->mem[MEM_OUT], count, (struct failure){error, error_size});
+    }
+    /* Two halves to a float: no case has an odd count. */
+    float *stored = read_back(s, s->mem[MEM_OUT], count / 2, (struct failure){error, error_size});
+    float *values = stored ? malloc((count ? count : 1) * sizeof *values) : NULL;
+    for (size_t i = 0; values && i < count / 2 * 2; ++i) {
+        uint16_t bits;
+        memcpy(&bits, (const unsigned char *)stored + i * sizeof bits, sizeof bits);
+        values[i] = from_half(bits);
+    }
+    free(stored);
+    return values;
 }
 
 float *bench_subject_weights(struct bench_subject *s, size_t *out_count, char *error, size_t error_size)
@@ -296,5 +375,6 @@ const char *bench_subject_describe(const struct bench_subject *s)
 {
     return s->linear      ? qkv_linear_describe(s->linear)
            : s->attention ? qkv_attention_describe(s->attention)
+           : s->rotary    ? qkv_rotary_describe(s->rotary)
                           : qkv_layer_describe(s->layer);
 }
