@@ -5,7 +5,7 @@ set -u
 build=${BUILD:-build}
 model=${QKV_TEST_MODEL:-build/model}
 tool=$build/qkv-attend
-work=$build/attend-tool
+work=${QKV_TEST_WORK:-$build/attend-tool}
 checks=0 failures=0 skips=0
 [ -x "$tool" ] || {
     echo "skip: $tool was not built"

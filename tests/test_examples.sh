@@ -4,7 +4,7 @@
 # Environment: BUILD, CC, SANITIZE, PYTHON, OCLGRIND_LOG (the device is Oclgrind, which writes there what it finds).
 set -u
 build=${BUILD:-build} cc=${CC:-cc}
-work=$build/examples
+work=${QKV_TEST_WORK:-$build/examples}
 mkdir -p "$work"
 
 suite=examples

@@ -12,6 +12,8 @@ export QKV_CACHE_DIR=
 # (hours of patience).
 once='core store store_sharing npy safetensors tokenizer model_files devices_tool devices_drivers readme install docs structure'
 not_simulated='attend attend_tool queues threads clblast'
+# The ones that take longest begin first, so that none is left to run alone at the end.
+long='lies attention cache_crash faults masks linear contract clblast'
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; esac; return 1; }
 
@@ -44,14 +46,19 @@ enter_implementation() { # NAME LIBRARY [SCALE of one that is fast]
     case $1 in
     rusticl) export RUSTICL_ENABLE="${RUSTICL_ENABLE:-llvmpipe}" QKV_TEST_SCALE="${RUSTICL_SCALE:-0.2}" ;;
     oclgrind)
-        # One process a suite: each process that opens the log empties it.
+        # One process a suite and log: each process that opens the log empties it.
         # OCLGRIND_UNINITIALIZED stays off: that check stops at LLVM's "freeze" (21.10) and gives wrong results.
         export OCLGRIND_DATA_RACES=1 CK_FORK=no QKV_TEST_SCALE="${OCLGRIND_SCALE:-0.05}"
         ;;
     esac
 }
 
-leave_implementation() { unset OCLGRIND_DATA_RACES OCLGRIND_LOG QKV_TEST_SCALE; }
+leave_implementation() { unset OCLGRIND_DATA_RACES CK_FORK QKV_TEST_SCALE; }
+
+long_first() { # FILE...
+    for file in "$@"; do ! contains "$long" "$(suite_name "$file")" || echo "$file"; done
+    for file in "$@"; do contains "$long" "$(suite_name "$file")" || echo "$file"; done
+}
 
 suite_name() { # FILE
     name=$(basename "$1" .sh)
@@ -59,38 +66,89 @@ suite_name() { # FILE
     echo "${name#check-}"
 }
 
-# Oclgrind tells what it found in a file, not by its exit status.
-watch_suite() { # IMPLEMENTATION SUITE FILE
+# ---- several suites at a time ----
+# start_suite() waits for a free place and leaves; rows are told in the order of starting, so the table stays in order.
+# Who sources this may define told(), which is called after each row: good, bad, skips and seconds are of that suite.
+running= # LABEL:SUITE:PROCESS of what was started and is not told yet
+good=0 bad=0 skips=0 seconds=0
+told() { :; } # LABEL SUITE
+
+open_places() { # N
+    rm -f "$logs/places"
+    mkfifo "$logs/places"
+    exec 9<>"$logs/places"
+    rm -f "$logs/places"
+    place=0
+    while [ "$place" -lt "$1" ]; do
+        echo >&9
+        place=$((place + 1))
+    done
+    trap 'stop_suites; exit 130' INT TERM HUP
+}
+
+processors() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
+
+stop_suites() {
+    for entry in $running; do kill "${entry##*:}" 2>/dev/null || true; done
+}
+
+start_suite() { # LABEL SUITE FILE: with the environment as it is now
+    read -r _ <&9
+    tell_suites
+    rm -f "$logs/$1-$2.result"
+    (
+        trap 'echo >&9' EXIT
+        run_suite "$@"
+    ) &
+    running="$running $1:$2:$!"
+}
+
+skip_suite() { # LABEL SUITE WHY
+    echo "skipped 0 1 0 $3" >"$logs/$1-$2.result"
+    running="$running $1:$2:-"
+}
+
+tell_suites() { # those that ended, up to the first that did not
+    for entry in $running; do
+        suite_of=${entry#*:}
+        [ -e "$logs/${entry%%:*}-${suite_of%:*}.result" ] || return 0
+        tell_suite "${entry%%:*}" "${suite_of%:*}"
+        running=${running# "$entry"}
+    done
+}
+
+finish_suites() {
+    for entry in $running; do
+        [ "${entry##*:}" = - ] || wait "${entry##*:}" || true
+        tell_suites
+    done
+}
+
+# Leaves a .result: passed, failed, skipped, seconds, what is wrong.
+run_suite() { # LABEL SUITE FILE
+    log=$logs/$1-$2.txt result=$logs/$1-$2.result
     unset OCLGRIND_LOG
+    # Oclgrind tells what it found in a file, not by its exit status.
     if [ "${1%%-*}" = oclgrind ]; then
         OCLGRIND_LOG=$(cd "$logs" && pwd)/$1-$2.oclgrind
         export OCLGRIND_LOG
     fi
-    case $3 in
-    */*) run_suite "$1" "$2" "$3" ;;
-    *) run_suite "$1" "$2" "./$3" ;;
-    esac
+    export QKV_TEST_WORK="$BUILD/work/$1-$2" # suites in shell write here, since several may run at a time
+    case $3 in */*) set -- "$3" ;; *) set -- "./$3" ;; esac
+    # A suite that hangs is a failure, not a wait.
+    ! command -v timeout >/dev/null || set -- timeout --kill-after=10 "$timeout_s" "$@"
+    begin=$(date +%s) status=0
+    "$@" >"$log" 2>&1 </dev/null 9>&- &
+    child=$!
+    trap 'kill "$child" 2>/dev/null; exit 143' TERM
+    wait "$child" || status=$?
+    judge_suite "$status" "$(($(date +%s) - begin))" >"$result.new"
+    mv "$result.new" "$result"
 }
-
-limited() { # a suite that hangs is a failure, not a wait
-    if command -v timeout >/dev/null; then
-        timeout --kill-after=10 "$timeout_s" "$@"
-    else
-        "$@"
-    fi
-}
-
-row() { printf '%-14s %-22s %7s %7s %8s %8s\n' "$@" | tee -a "$table"; }
 
 # Adds up "100%: Checks: 7, Failures: 0, Errors: 0", as Check writes it, and the lines that begin with "skip:".
-run_suite() { # IMPLEMENTATION SUITE COMMAND...
-    implementation=$1 suite=$2
-    shift 2
-    log=$logs/$implementation-$suite.txt
-    begin=$(date +%s)
-    status=0
-    limited "$@" >"$log" 2>&1 </dev/null || status=$?
-    seconds=$(($(date +%s) - begin))
+judge_suite() { # STATUS SECONDS; the suite's log is $log
+    status=$1 took=$2
     # shellcheck disable=SC2046
     set -- $(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\).*/\1 \2 \3/p' "$log" |
         awk '{c += $1; f += $2 + $3} END {print c + 0, f + 0}')
@@ -109,14 +167,28 @@ run_suite() { # IMPLEMENTATION SUITE COMMAND...
         why="${why:+$why; }Oclgrind found errors: $OCLGRIND_LOG"
         bad=$((bad + 1))
     fi
+    echo "$good $bad $skips $took $why"
+}
+
+row() { printf '%-14s %-22s %7s %7s %8s %8s\n' "$@" | tee -a "$table"; }
+
+tell_suite() { # LABEL SUITE
+    log=$logs/$1-$2.txt found=$logs/$1-$2.oclgrind
+    read -r good bad skips seconds why <"$logs/$1-$2.result"
+    if [ "$good" = skipped ]; then
+        good=0
+        row "$1" "$2 ($why)" - - "$skips" -
+    else
+        row "$1" "$2" "$good" "$bad" "$skips" "$seconds"
+    fi
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + skips))
-    row "$implementation" "$suite" "$good" "$bad" "$skips" "$seconds"
     if [ "$bad" != 0 ]; then
         culprits="$culprits $log"
         echo "  ${why:-failed}; $log says:"
         grep -E ':[FE]:|: error|ERROR|Sanitizer|runtime error|fail' "$log" | head -n 8 |
             cut -c 1-400 | sed 's/^/    /'
         [ -z "$why" ] || tail -n 5 "$log" | sed 's/^/    | /'
-        [ ! -s "${OCLGRIND_LOG:-/dev/null}" ] || head -n 20 "$OCLGRIND_LOG" | sed 's/^/    | /'
+        [ ! -s "$found" ] || head -n 20 "$found" | sed 's/^/    | /'
     fi
+    told "$1" "$2"
 }
