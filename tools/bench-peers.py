@@ -321,7 +321,7 @@ def share(case, peak):
 def print_row(case, peak):
     rate = f"{case['gbps']:6.1f} GB" if case["_read_share"] else f"{case['gflops']:6.1f} GF"
     cells = {p["name"]: f"{p['ratio']:.2f}{100 * case['_spreads'][p['name']]:3.0f}%" for p in case["peers"]}
-    print(f"{case['name']:29} {case['median_us']:11.1f} {100 * case['_spread']:4.0f}% {rate} "
+    print(f"{case['name']:37} {case['median_us']:11.1f} {100 * case['_spread']:4.0f}% {rate} "
           f"{100 * share(case, peak):5.1f}%" + "".join(f" {cells.get(c, ''):>11}" for c in COLUMNS), flush=True)
     for note in case["_notes"]:
         print("  note:", note, flush=True)
@@ -360,13 +360,13 @@ def main(arguments):
         print(f"device      {bench.hello['device']}, {threads} threads\n"
               f"peers       PyTorch {torch.__version__}, onnxruntime {onnxruntime.__version__}\n"
               f"peak        {peak['gflops']:.0f} GFLOP/s, reading {read_gbps:.1f} GB/s\n\n"
-              f"{'case':29} {'median us':>11} {'+-':>5} {'rate':>9} {'share':>6}" +
+              f"{'case':37} {'median us':>11} {'+-':>5} {'rate':>9} {'share':>6}" +
               "".join(f" {c:>11}" for c in COLUMNS), flush=True)
     for name in names:
         try:
             cases.append(measure(bench, name, arguments.seconds, threads, peak))
         except RuntimeError as error:
-            print(f"{name:29} failed: {error}", file=sys.stdout if table else sys.stderr, flush=True)
+            print(f"{name:37} failed: {error}", file=sys.stdout if table else sys.stderr, flush=True)
             status = 1
             continue
         status = 1 if cases[-1]["_notes"] else status
