@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "linear.h"
+#include "rotary.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,12 +39,14 @@ typedef struct qkv_layer_desc {
     size_t max_seq_kv;    /* 0: max_seq_q */
     uint64_t features;    /* QKV_ATTENTION_* bits */
     const char *solver;   /* as in qkv_context_options; NULL: the context's choice */
+    const qkv_rotary_desc *rotary; /* Q and K are turned by their positions before the attention; its head_dim and
+                                    * solver may be left out. Not with cross. NULL: off */
 } qkv_layer_desc;
 
 /* Everything 0 or NULL but the size and the layout QKV_WEIGHT_OUT_IN. */
 #define QKV_LAYER_DESC_INIT                                                                          \
     {sizeof(qkv_layer_desc), 0, 0, 0, 0, 0, 0, 0, QKV_WEIGHT_OUT_IN, {NULL, NULL}, {NULL, NULL},     \
-     {NULL, NULL}, {NULL, NULL}, 0, 0, 0, 0, 0, NULL}
+     {NULL, NULL}, {NULL, NULL}, 0, 0, 0, 0, 0, NULL, NULL}
 
 /* Immutable; may be run from several threads at once, each run with a workspace of its own. */
 typedef struct qkv_layer qkv_layer;
@@ -64,7 +67,7 @@ typedef struct qkv_layer_args {
     const qkv_tensor *x;         /* (batch, seq_q, embed_dim) */
     const qkv_tensor *kv;        /* (batch, seq_kv, kv_embed_dim); only with desc.cross; NULL: x */
     const qkv_tensor *out;       /* (batch, seq_q, out_dim), or without wo (.., num_heads * value_dim) */
-    const qkv_tensor *q;         /* out: (batch, num_heads, seq_q, head_dim), after wq and its bias */
+    const qkv_tensor *q;         /* out: (batch, num_heads, seq_q, head_dim), after wq, its bias and the turn */
     const qkv_tensor *k;         /* out: (batch, num_kv_heads, seq_kv, head_dim) */
     const qkv_tensor *v;         /* out: (batch, num_kv_heads, seq_kv, value_dim) */
     const qkv_tensor *heads;     /* out: (batch, num_heads, seq_q, value_dim), before wo; without wo
@@ -76,11 +79,18 @@ typedef struct qkv_layer_args {
     float scale;
     qkv_causal causal;
     qkv_workspace *workspace;    /* of at least qkv_layer_workspace_bytes(); NULL where that is 0 */
+    const qkv_tensor *positions; /* with desc.rotary: as in qkv_rotary_args, of the tokens of x */
+    int64_t first_position;      /* without positions: token t is at first_position + the past's length + t */
+    /* The rest of what attention takes: window, softcap, alibi_slopes, sinks, kv_lengths, query_offset(s), past and
+     * present, scores_stage, received, top_keys, top_weights, as the features of desc allow. Its other fields are left off.
+     * K and V are projected straight into present, and turned there, where past is its beginning in place (or there is
+     * none) and neither k nor v is asked for: a decoder's step moves no cache. */
+    const qkv_attention_args *attention;
 } qkv_layer_args;
 
 #define QKV_LAYER_ARGS_INIT                                                                         \
     {sizeof(qkv_layer_args), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0.0f, \
-     QKV_CAUSAL_OFF, NULL}
+     QKV_CAUSAL_OFF, NULL, NULL, 0, NULL}
 
 /* Enqueues the whole layer, after checking all of it. No output may share elements with another argument or the workspace.
  * Queue, wait list, event and errors: as qkv_linear_run(). */

@@ -4,8 +4,26 @@
 #include <math.h>
 
 enum slot {
-    Q, K, V, OUT, MASK, WEIGHTS, SCORES, LSE, PAST_K, PAST_V, PRESENT_K, PRESENT_V, LENGTHS, OFFSETS, SLOPES, SINKS,
-    RECEIVED, TOP_KEYS, TOP_WEIGHTS, NUM_SLOTS
+    Q,
+    K,
+    V,
+    OUT,
+    MASK,
+    WEIGHTS,
+    SCORES,
+    LSE,
+    PAST_K,
+    PAST_V,
+    PRESENT_K,
+    PRESENT_V,
+    LENGTHS,
+    OFFSETS,
+    SLOPES,
+    SINKS,
+    RECEIVED,
+    TOP_KEYS,
+    TOP_WEIGHTS,
+    NUM_SLOTS
 };
 
 #define STORED (QKVI_DTYPE(QKV_F32) | QKVI_DTYPE(QKV_F16) | QKVI_DTYPE(QKV_BF16))
@@ -27,7 +45,8 @@ static const struct row {
     [SCORES] = {"args.scores", " = (batch, num_heads, seq_q, seq_kv)", "WEIGHTS", QKV_ATTENTION_WEIGHTS, true, 4, 0},
     [LSE] = {"args.logsumexp", " = (batch, num_heads, seq_q)", NULL, 0, true, 3, QKVI_DTYPE(QKV_F32)},
     [PAST_K] = {"args.past_k", " = (batch, num_kv_heads, seq_past, head_dim)", "PAST", QKV_ATTENTION_PAST, false, 4, 0},
-    [PAST_V] = {"args.past_v", " = (batch, num_kv_heads, seq_past, value_dim)", "PAST", QKV_ATTENTION_PAST, false, 4, 0},
+    [PAST_V] = {"args.past_v", " = (batch, num_kv_heads, seq_past, value_dim)", "PAST", QKV_ATTENTION_PAST, false, 4,
+                0},
     [PRESENT_K] = {"args.present_k", " = (batch, num_kv_heads, seq_past + seq_kv, head_dim)", "PAST",
                    QKV_ATTENTION_PAST, true, 4, 0},
     [PRESENT_V] = {"args.present_v", " = (batch, num_kv_heads, seq_past + seq_kv, value_dim)", "PAST",
@@ -98,10 +117,10 @@ static qkv_status check_feature(const qkv_attention *attention, const char *name
     return qkvi_fail(QKV_UNSUPPORTED, "%s is given, but the plan was made without QKV_ATTENTION_%s", name, bit_name);
 }
 
-/* The present may be the past's own memory, with room behind it. */
-static bool is_in_place(const qkv_tensor *past, const qkv_tensor *present) {
-    if (!past || past->memory.buffer != present->memory.buffer || past->offset != present->offset) return false;
-    for (int i = 0; i < 4; i++)
+bool qkvi_attention_in_place(const qkv_tensor *past, const qkv_tensor *present) {
+    if (!past || !present || past->memory.buffer != present->memory.buffer || past->offset != present->offset)
+        return false;
+    for (uint32_t i = 0; i < past->rank; i++)
         if (past->stride[i] != present->stride[i] && past->shape[i] > 1) return false;
     return true;
 }
@@ -113,7 +132,8 @@ static qkv_status check_disjoint(const struct qkvi_operand *slots) {
         if (!slots[i].tensor) continue;
         if (rows[i].output)
             outputs[num_outputs++] = slots[i];
-        else if (!((i == PAST_K || i == PAST_V) && is_in_place(slots[i].tensor, slots[i + PRESENT_K - PAST_K].tensor)))
+        else if (!((i == PAST_K || i == PAST_V) &&
+                   qkvi_attention_in_place(slots[i].tensor, slots[i + PRESENT_K - PAST_K].tensor)))
             inputs[num_inputs++] = slots[i];
     }
     return qkvi_operands_disjoint(outputs, num_outputs, inputs, num_inputs);
@@ -121,8 +141,8 @@ static qkv_status check_disjoint(const struct qkvi_operand *slots) {
 
 /* Which go together. */
 static qkv_status check_pairs(const struct qkvi_operand *slots) {
-    static const int needs[][2] = {{PAST_K, PRESENT_K},    {PAST_V, PRESENT_V},    {PAST_K, PAST_V},
-                                   {PAST_V, PAST_K},       {PRESENT_K, PRESENT_V}, {PRESENT_V, PRESENT_K}};
+    static const int needs[][2] = {{PAST_K, PRESENT_K}, {PAST_V, PRESENT_V},    {PAST_K, PAST_V},
+                                   {PAST_V, PAST_K},    {PRESENT_K, PRESENT_V}, {PRESENT_V, PRESENT_K}};
     for (size_t i = 0; i < QKVI_COUNT(needs); i++)
         if (slots[needs[i][0]].tensor && !slots[needs[i][1]].tensor)
             return qkvi_fail(QKV_INVALID_ARGUMENT, "%s is given, but %s is NULL", slots[needs[i][0]].name,
@@ -141,8 +161,8 @@ static qkv_status check_slots(const qkv_attention *attention, const struct qkvi_
                                         dtypes_of(attention, i));
         if (status) return status;
         if (rows[i].rank && slots[i].tensor->rank != rows[i].rank)
-            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be %u%s", slots[i].name,
-                             slots[i].tensor->rank, rows[i].rank, rows[i].axes);
+            return qkvi_fail(QKV_INVALID_SHAPE, "%s.rank is %u; it must be %u%s", slots[i].name, slots[i].tensor->rank,
+                             rows[i].rank, rows[i].axes);
     }
     qkv_status status = check_pairs(slots);
     return status ? status : check_disjoint(slots);
@@ -214,8 +234,8 @@ static qkv_status read_mask(struct qkvi_attention_run *run, const struct qkvi_at
         const size_t size = (size_t)t->shape[i];
         if (size != full[at] && size != 1 && !(at == 3 && size < full[at]))
             return qkvi_fail(QKV_INVALID_SHAPE,
-                             "args.mask.shape[%u] is %zu; it must be 1 or %zu to broadcast to (%zu, %zu, %zu, %zu)%s", i,
-                             size, full[at], full[0], full[1], full[2], full[3],
+                             "args.mask.shape[%u] is %zu; it must be 1 or %zu to broadcast to (%zu, %zu, %zu, %zu)%s",
+                             i, size, full[at], full[0], full[1], full[2], full[3],
                              at == 3 ? ", or less, which excludes the keys past it" : "");
         run->mask.stride[at] = size == 1 ? 0 : t->stride[i];
         if (at == 3 && size != 1) run->mask_keys = size;
@@ -306,8 +326,8 @@ static void read_past(struct qkvi_attention_run *run, const qkv_attention_args *
     past->wanted = true;
     past->new_k = run->k;
     past->new_v = run->v;
-    if (!is_in_place(args->past_k, args->present_k)) past->past_k = optional_view(args->past_k);
-    if (!is_in_place(args->past_v, args->present_v)) past->past_v = optional_view(args->past_v);
+    if (!qkvi_attention_in_place(args->past_k, args->present_k)) past->past_k = optional_view(args->past_k);
+    if (!qkvi_attention_in_place(args->past_v, args->present_v)) past->past_v = optional_view(args->past_v);
     run->k = qkvi_operand_view4(args->present_k);
     run->v = qkvi_operand_view4(args->present_v);
 }
@@ -326,8 +346,7 @@ static qkv_status read_reports(struct qkvi_attention_run *run, const qkv_attenti
     if (status) return status;
     const bool other = p->report_dtype != QKV_F32;
     *(other ? &reports->weights : &run->weights) = optional_view(args->weights);
-    *(other || args->scores_stage != QKV_SCORES_MASKED ? &reports->scores : &run->scores) =
-        optional_view(args->scores);
+    *(other || args->scores_stage != QKV_SCORES_MASKED ? &reports->scores : &run->scores) = optional_view(args->scores);
     reports->stage = args->scores_stage;
     reports->received = optional_view(args->received);
     reports->top_keys = optional_view(args->top_keys);

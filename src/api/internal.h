@@ -63,6 +63,8 @@ qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *li
 qkv_status qkvi_attention_prepare(struct qkvi_attention_run *run, const qkv_attention *attention,
                                   const qkv_attention_args *args);
 qkv_status qkvi_rotary_prepare(struct qkvi_rotary_run *run, const qkv_rotary *rotary, const qkv_rotary_args *args);
+/* Whether past is the beginning of present, in the same memory. False where either is NULL. */
+bool qkvi_attention_in_place(const qkv_tensor *past, const qkv_tensor *present);
 /* Enqueues a prepared run on a chain that is already begun. */
 qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const struct qkvi_linear_run *run);
 qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,

@@ -1,22 +1,6 @@
-#include "api/internal.h"
+#include "api/layer_internal.h"
 
 #include <stdlib.h>
-
-enum part { PART_Q, PART_K, PART_V, PART_HEADS, NUM_PARTS };
-
-struct qkv_layer {
-    qkv_context *context;
-    qkv_layer_desc desc; /* every default filled in; its pointers are not kept */
-    bool cross;
-    qkv_linear *in; /* Q, K, V; with cross Q alone */
-    qkv_linear *kv; /* K, V; only with cross */
-    qkv_attention *attention;
-    qkv_linear *out;               /* NULL without wo */
-    size_t part_offset[NUM_PARTS]; /* bytes into the workspace, for the largest sizes */
-    size_t scratch_offset;         /* what the steps need themselves; they run one after the other */
-    size_t workspace;
-    char *description;
-};
 
 #define ALIGNMENT 256
 
@@ -101,6 +85,24 @@ static qkv_status make_attention(qkv_layer *layer) {
     return qkv_attention_create(&layer->attention, layer->context, &desc);
 }
 
+static qkv_status make_rotary(qkv_layer *layer) {
+    const qkv_layer_desc *d = &layer->desc;
+    qkv_rotary_desc desc;
+    if (!d->rotary) return QKV_OK;
+    qkv_status status = qkvi_struct_read(&desc, sizeof desc, d->rotary, "desc.rotary");
+    if (status) return status;
+    if (layer->cross)
+        return qkvi_fail(QKV_UNSUPPORTED, "desc.rotary is given with desc.cross, where Q and K have positions of their "
+                                          "own: use qkv_linear, qkv_rotary and qkv_attention");
+    if (desc.head_dim == 0) desc.head_dim = d->head_dim;
+    if (desc.head_dim != d->head_dim)
+        return qkvi_fail(QKV_INVALID_ARGUMENT, "desc.rotary->head_dim is %zu; the layer's is %zu (0 takes it)",
+                         desc.head_dim, d->head_dim);
+    if (!desc.solver) desc.solver = d->solver;
+    status = qkv_rotary_create(&layer->rotary, layer->context, &desc);
+    return status ? qkvi_fail_prefix(status, "rotary") : QKV_OK;
+}
+
 /* The attention plan has checked that batch * heads * seq * 512 floats can be counted. */
 static qkv_status lay_out_workspace(qkv_layer *layer) {
     const qkv_layer_desc *d = &layer->desc;
@@ -129,6 +131,7 @@ static qkv_status describe(qkv_layer *layer) {
     struct qkvi_text text = {0};
     qkvi_text_add(&text, "%s\n", qkv_linear_describe(layer->in));
     if (layer->kv) qkvi_text_add(&text, "%s\n", qkv_linear_describe(layer->kv));
+    if (layer->rotary) qkvi_text_add(&text, "%s\n", qkv_rotary_describe(layer->rotary));
     qkvi_text_add(&text, "%s\n", qkv_attention_describe(layer->attention));
     if (layer->out) qkvi_text_add(&text, "%s\n", qkv_linear_describe(layer->out));
     qkvi_text_add(&text, "workspace %zu bytes", layer->workspace);
@@ -156,6 +159,7 @@ static qkv_status build(qkv_layer *layer) {
     if (!status) status = check_counts(&layer->desc);
     if (!status) status = make_attention(layer);
     if (!status) status = make_linears(layer);
+    if (!status) status = make_rotary(layer);
     if (!status) status = lay_out_workspace(layer);
     return status ? status : describe(layer);
 }
@@ -170,6 +174,7 @@ qkv_status qkv_layer_create(qkv_layer **out, qkv_context *context, const qkv_lay
     layer->cross = layer->desc.cross != 0;
     if (!status) status = build(layer);
     layer->desc.solver = NULL;
+    layer->desc.rotary = NULL;
     if (status)
         qkv_layer_destroy(layer);
     else
@@ -181,196 +186,12 @@ void qkv_layer_destroy(qkv_layer *layer) {
     if (!layer) return;
     qkv_linear_destroy(layer->in);
     qkv_linear_destroy(layer->kv);
+    qkv_rotary_destroy(layer->rotary);
     qkv_attention_destroy(layer->attention);
     qkv_linear_destroy(layer->out);
     qkv_context_destroy(layer->context);
     free(layer->description);
     free(layer);
-}
-
-/* ---- running ---- */
-
-/* The four intermediates as (batch, heads, seq, dim): the caller's tensors, or views of the workspace. */
-struct intermediates {
-    qkv_tensor tensor[NUM_PARTS];
-};
-
-static qkv_status make_view(qkv_tensor *out, const qkv_layer *layer, const qkv_workspace *workspace, enum part part,
-                            const size_t *shape) {
-    qkv_status status = qkv_tensor_dense(out, workspace->buffer, QKV_F32, 4, shape);
-    out->offset = (workspace->offset + layer->part_offset[part]) / sizeof(float);
-    return status;
-}
-
-static qkv_status place(struct intermediates *at, const qkv_layer *layer, const qkv_layer_args *args) {
-    const qkv_layer_desc *d = &layer->desc;
-    const qkv_tensor *kv = args->kv ? args->kv : args->x, *given[] = {args->q, args->k, args->v, args->heads};
-    size_t b = (size_t)args->x->shape[0], q = (size_t)args->x->shape[1], k = (size_t)kv->shape[1];
-    const size_t shapes[NUM_PARTS][4] = {
-        [PART_Q] = {b, d->num_heads, q, d->head_dim},
-        [PART_K] = {b, d->num_kv_heads, k, d->head_dim},
-        [PART_V] = {b, d->num_kv_heads, k, d->value_dim},
-        /* side by side per token, as wo reads them in one row */
-        [PART_HEADS] = {b, q, d->num_heads, d->value_dim},
-    };
-    const size_t heads_shape[4] = {b, d->num_heads, q, d->value_dim};
-    static const char *const names[NUM_PARTS] = {"args.q", "args.k", "args.v", "args.heads"};
-    static const size_t swap[] = {0, 2, 1, 3};
-    qkv_status status = QKV_OK;
-    for (int i = 0; !status && i < NUM_PARTS; i++) {
-        if (given[i]) {
-            status = qkvi_operand_check(layer->context, given[i], names[i], false, QKVI_DTYPE(QKV_F32));
-            if (!status) status = qkvi_operand_shape(given[i], names[i], 4, i == PART_HEADS ? heads_shape : shapes[i]);
-        }
-        if (status) break;
-        if (i == PART_HEADS && !layer->out) {
-            status = qkv_tensor_heads(&at->tensor[i], args->out, d->num_heads);
-        } else if (given[i]) {
-            at->tensor[i] = *given[i];
-        } else {
-            status = make_view(&at->tensor[i], layer, args->workspace, (enum part)i, shapes[i]);
-            if (!status && i == PART_HEADS) status = qkv_tensor_permute(&at->tensor[i], &at->tensor[i], swap);
-        }
-    }
-    return status;
-}
-
-/* What the steps do not check themselves, or would name by another name. */
-static qkv_status check_args(const qkv_layer *layer, const qkv_layer_args *args) {
-    const qkv_layer_desc *d = &layer->desc;
-    const unsigned f32 = QKVI_DTYPE(QKV_F32);
-    qkv_status status = qkvi_operand_check(layer->context, args->x, "args.x", true, f32);
-    if (!status && args->x->rank != 3)
-        status = qkvi_fail(QKV_INVALID_SHAPE, "args.x.rank is %u; (batch, seq_q, embed_dim) has 3", args->x->rank);
-    if (status) return status;
-    size_t b = (size_t)args->x->shape[0], q = (size_t)args->x->shape[1];
-    const size_t x_shape[] = {b, q, d->embed_dim},
-                 out_shape[] = {b, q, layer->out ? d->out_dim : d->num_heads * d->value_dim};
-    status = qkvi_operand_shape(args->x, "args.x", 3, x_shape);
-    if (!status) status = qkvi_limit_check("batch of args.x", b, "max_batch", d->max_batch);
-    if (!status) status = qkvi_limit_check("seq_q of args.x", q, "max_seq_q", d->max_seq_q);
-    if (!status && args->kv && !layer->cross)
-        status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.kv is given, but the layer was made without desc.cross");
-    if (!status && !args->kv && d->kv_embed_dim != d->embed_dim)
-        status = qkvi_fail(QKV_INVALID_ARGUMENT, "args.kv is NULL, but kv_embed_dim (%zu) differs from embed_dim (%zu)",
-                           d->kv_embed_dim, d->embed_dim);
-    size_t k = q;
-    if (!status && args->kv) {
-        status = qkvi_operand_check(layer->context, args->kv, "args.kv", true, f32);
-        k = args->kv->rank == 3 ? (size_t)args->kv->shape[1] : 0;
-        const size_t kv_shape[] = {b, k, d->kv_embed_dim};
-        if (!status) status = qkvi_operand_shape(args->kv, "args.kv", 3, kv_shape);
-    }
-    if (!status) status = qkvi_operand_check(layer->context, args->out, "args.out", false, f32);
-    if (!status) status = qkvi_operand_shape(args->out, "args.out", 3, out_shape);
-    if (!status)
-        status = qkvi_limit_check(args->kv ? "seq_kv of args.kv" : "seq_kv of args.x", k, "max_seq_kv", d->max_seq_kv);
-    return status ? status : qkvi_workspace_check(layer->context, args->workspace, layer->workspace);
-}
-
-/* Every output against every input: the steps see only their own. */
-static qkv_status check_overlap(const qkv_layer *layer, const qkv_layer_args *args) {
-    const struct qkvi_operand outputs[] = {
-        {args->out, "args.out"},       {args->q, "args.q"},
-        {args->k, "args.k"},           {args->v, "args.v"},
-        {args->heads, "args.heads"},   {args->weights, "args.weights"},
-        {args->scores, "args.scores"}, {args->logsumexp, "args.logsumexp"},
-    };
-    const struct qkvi_operand inputs[] = {{args->x, "args.x"}, {args->kv, "args.kv"}, {args->mask, "args.mask"}};
-    const struct qkvi_operand *all[] = {outputs, inputs};
-    const size_t counts[] = {QKVI_COUNT(outputs), QKVI_COUNT(inputs)};
-    for (size_t side = 0; side < 2; side++)
-        for (size_t i = 0; i < counts[side]; i++) {
-            if (!all[side][i].tensor) continue;
-            qkv_status status = qkvi_view_check(all[side][i].tensor, all[side][i].name, side == 1);
-            if (!status) status = qkvi_workspace_disjoint(args->workspace, layer->workspace, &all[side][i], 1);
-            if (status) return status;
-        }
-    return qkvi_operands_disjoint(outputs, QKVI_COUNT(outputs), inputs, QKVI_COUNT(inputs));
-}
-
-/* Every step validated before the first is enqueued: a wrong argument leaves all outputs untouched. */
-struct steps {
-    struct qkvi_linear_run in, kv, out;
-    struct qkvi_attention_run attention, heads;
-    bool both; /* without wo, out is the heads in another axis order; asking for both is rare: attention runs twice */
-};
-
-static qkv_status prepare_projections(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args,
-                                      const struct intermediates *at, qkv_workspace *scratch) {
-    qkv_linear_args in = QKV_LINEAR_ARGS_INIT, kv = QKV_LINEAR_ARGS_INIT, out = QKV_LINEAR_ARGS_INIT;
-    in.x = args->x;
-    in.workspace = kv.workspace = out.workspace = scratch;
-    in.outputs[0] = &at->tensor[PART_Q];
-    qkv_linear_args *kv_args = layer->cross ? &kv : &in;
-    size_t first = layer->cross ? 0 : 1;
-    kv_args->outputs[first] = &at->tensor[PART_K];
-    kv_args->outputs[first + 1] = &at->tensor[PART_V];
-    kv.x = args->kv ? args->kv : args->x;
-    out.x = &at->tensor[PART_HEADS];
-    out.outputs[0] = args->out;
-    qkv_status status = qkvi_linear_prepare(&steps->in, layer->in, &in);
-    if (!status && layer->kv) status = qkvi_linear_prepare(&steps->kv, layer->kv, &kv);
-    if (!status && layer->out) status = qkvi_linear_prepare(&steps->out, layer->out, &out);
-    return status;
-}
-
-static qkv_status prepare_attention(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args,
-                                    const struct intermediates *at, qkv_workspace *scratch) {
-    qkv_attention_args a = QKV_ATTENTION_ARGS_INIT;
-    a.q = &at->tensor[PART_Q];
-    a.k = &at->tensor[PART_K];
-    a.v = &at->tensor[PART_V];
-    a.out = &at->tensor[PART_HEADS];
-    a.mask = args->mask;
-    a.weights = args->weights;
-    a.scores = args->scores;
-    a.logsumexp = args->logsumexp;
-    a.scale = args->scale;
-    a.causal = args->causal;
-    a.workspace = scratch;
-    qkv_status status = qkvi_attention_prepare(&steps->attention, layer->attention, &a);
-    steps->both = !layer->out && args->heads;
-    if (status || !steps->both) return status;
-    a.out = args->heads;
-    a.weights = a.scores = a.logsumexp = NULL;
-    return qkvi_attention_prepare(&steps->heads, layer->attention, &a);
-}
-
-static qkv_status prepare(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args) {
-    struct intermediates at;
-    qkv_status status = check_args(layer, args);
-    if (!status) status = check_overlap(layer, args);
-    if (!status) status = place(&at, layer, args);
-    if (status) return status;
-    qkv_workspace scratch = *args->workspace;
-    scratch.offset += layer->scratch_offset;
-    scratch.bytes -= layer->scratch_offset;
-    status = prepare_projections(steps, layer, args, &at, &scratch);
-    return status ? status : prepare_attention(steps, layer, args, &at, &scratch);
-}
-
-static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const struct steps *steps) {
-    qkv_status status = qkvi_linear_enqueue(layer->in, chain, &steps->in);
-    if (!status && layer->kv) status = qkvi_linear_enqueue(layer->kv, chain, &steps->kv);
-    if (!status) status = qkvi_attention_enqueue(layer->attention, chain, &steps->attention);
-    if (!status && steps->both) status = qkvi_attention_enqueue(layer->attention, chain, &steps->heads);
-    if (!status && layer->out) status = qkvi_linear_enqueue(layer->out, chain, &steps->out);
-    return status;
-}
-
-qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue, const qkv_layer_args *given, cl_uint num_wait,
-                         const cl_event *wait_list, cl_event *event) {
-    qkv_layer_args args;
-    struct steps steps = {.both = false};
-    struct qkvi_chain chain;
-    if (!layer) return qkvi_fail(QKV_INVALID_ARGUMENT, "layer is NULL");
-    qkv_status status = qkvi_queue_check(&layer->context->rt, queue);
-    if (!status) status = qkvi_struct_read(&args, sizeof args, given, "args");
-    if (!status) status = prepare(&steps, layer, &args);
-    if (!status) status = qkvi_chain_begin(&chain, &layer->context->rt.observer, queue, num_wait, wait_list, event);
-    if (status) return status;
-    return qkvi_chain_end(&chain, enqueue(layer, &chain, &steps));
 }
 
 /* ---- asking ---- */
@@ -382,7 +203,7 @@ size_t qkv_layer_workspace_bytes(const qkv_layer *layer) {
 size_t qkv_layer_memory_bytes(const qkv_layer *layer) {
     if (!layer) return 0;
     return qkv_linear_memory_bytes(layer->in) + qkv_linear_memory_bytes(layer->kv) +
-           qkv_linear_memory_bytes(layer->out);
+           qkv_linear_memory_bytes(layer->out) + qkv_rotary_memory_bytes(layer->rotary);
 }
 
 const char *qkv_layer_describe(const qkv_layer *layer) {

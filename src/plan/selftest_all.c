@@ -12,7 +12,7 @@ static const struct variant {
         .operation = QKVI_LINEAR,                                                                                      \
         .u.linear = {.in_features = 64, .num_outputs = 1, .out_features = {64}, .max_rows = SIZE_MAX},                 \
     }
-#define ATTENTION(with_mask, with_weights, with_terms, dtype)                                                           \
+#define ATTENTION(with_mask, with_weights, with_terms, dtype)                                                          \
     {                                                                                                                  \
         .operation = QKVI_ATTENTION,                                                                                   \
         .u.attention = {.head_dim = 64,                                                                                \
@@ -30,7 +30,10 @@ static const struct variant {
                         .v_dtype = (dtype),                                                                            \
                         .out_dtype = (dtype)},                                                                         \
     }
-#define ROTARY {.operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64}}
+#define ROTARY                                                                                                         \
+    {                                                                                                                  \
+        .operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64 }                                      \
+    }
     {"", LINEAR},
     {"", ATTENTION(false, false, false, QKV_F32)},
     {"mask", ATTENTION(true, false, false, QKV_F32)},

@@ -107,8 +107,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
 }
 
 static void release(struct buffers *t) {
-    cl_mem all[] = {t->dq, t->dk, t->dv_, t->dout, t->dlse, t->dmask, t->dweights, t->dscores,
-                    t->dslope, t->dsink, t->workspace};
+    cl_mem all[] = {t->dq,       t->dk,      t->dv_,    t->dout,  t->dlse,     t->dmask,
+                    t->dweights, t->dscores, t->dslope, t->dsink, t->workspace};
     for (size_t i = 0; i < QKVI_COUNT(all); i++)
         qkvi_buffer_release(all[i]);
     free(t->q);
@@ -164,8 +164,7 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
     for (size_t i = 0; i < shape->seq_q; i++)
         reference_row(t, shape, i, (double)scale);
     qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
-    if (!status)
-        status = qkvi_selftest_read_as(t->out, rt, t->like->out_dtype, t->dout, shape->seq_q * t->dv);
+    if (!status) status = qkvi_selftest_read_as(t->out, rt, t->like->out_dtype, t->dout, shape->seq_q * t->dv);
     if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));
     const qkv_dtype stored = t->like->out_dtype;
     const double tolerance = stored == QKV_F32 ? 1e-4 : stored == QKV_F16 ? 1e-3 : 8e-3;
