@@ -75,30 +75,30 @@ static void add_folder(struct icds *icds, const char *folder) {
     free(entries);
 }
 
-/* A folder, an .icd file, or a library, as the loaders take it. */
-static void add_named(struct icds *icds, const char *name) {
+/* A folder, an .icd file, or a library, as the loaders take it. source: the variable that says so. */
+static void add_named(struct icds *icds, const char *name, const char *source) {
     struct stat status;
     if (stat(name, &status) == 0 && S_ISDIR(status.st_mode))
         add_folder(icds, name);
     else if (ends_with(name, ".icd"))
         add_file(icds, name);
     else
-        add(icds, "", name);
+        add(icds, source, name);
 }
 
 struct icd *icd_list(size_t *count) {
     struct icds icds = {NULL, 0, 0};
-    const char *names = getenv("OCL_ICD_FILENAMES"), *vendors = getenv("OCL_ICD_VENDORS");
-    if (!vendors || !vendors[0]) vendors = getenv("OPENCL_VENDOR_PATH");
+    const char *names = getenv("OCL_ICD_FILENAMES"), *source = "OCL_ICD_VENDORS", *vendors = getenv(source);
+    if (!vendors || !vendors[0]) vendors = getenv(source = "OPENCL_VENDOR_PATH");
     while (names && names[0]) {
         tool_error error;
         size_t length = strcspn(names, ":");
         char *name = tool_copy(names, length, &error);
-        if (name && length) add_named(&icds, name);
+        if (name && length) add_named(&icds, name, "OCL_ICD_FILENAMES");
         free(name);
         names += length + (names[length] == ':');
     }
-    add_named(&icds, vendors && vendors[0] ? vendors : DEFAULT_FOLDER);
+    add_named(&icds, vendors && vendors[0] ? vendors : DEFAULT_FOLDER, source);
     *count = icds.count;
     return icds.items;
 }
@@ -113,6 +113,12 @@ static void keep(void *user, json_t *value) {
 static void blame_library(json_t *machine, const struct icd *icd, const char *error) {
     char fix[PATH_MAX + 300], missing[PATH_MAX];
     snprintf(missing, sizeof missing, "%.*s", (int)strcspn(error, ":"), error);
+    if (strcmp(missing, icd->library) == 0 && !strchr(icd->file, '/')) { /* a variable */
+        snprintf(fix, sizeof fix, "unset %s, or let it name a folder with .icd files", icd->file);
+        add_problem(machine, fix, "%s is %s, which is no folder, no .icd file and no library that can be loaded",
+                    icd->file, icd->library);
+        return;
+    }
     if (strcmp(missing, icd->library) == 0)
         snprintf(fix, sizeof fix,
                  "install or reinstall the package that brings %s, or remove %s where it is a leftover", icd->library,
