@@ -19,6 +19,7 @@
 #include "common.clh"
 #include "storage.clh"
 #include "exp2.clh"
+#include "softcap.clh"
 #include "attention_args.clh"
 
 #ifndef MAX_ROWS
@@ -30,9 +31,6 @@
 #ifndef VALUE_DIM
 #define VALUE_DIM 64
 #endif
-#ifndef MASK
-#define MASK 0
-#endif
 #define CHUNKS (HEAD_DIM / VW)
 #define VALUE_CHUNKS (VALUE_DIM / VW)
 #define PART (VALUE_DIM + VW) /* floats a row's part takes */
@@ -42,7 +40,7 @@
 #define BLOCK 32
 #define GROUPS (BLOCK / VW)
 
-#define NATURAL_UNITS MASK
+#define NATURAL_UNITS (MASK || TERMS)
 #include "attention_units.clh"
 
 #if VW == 16
@@ -142,7 +140,7 @@ static float largest_lane(vec v)
 static vec load_mask(global const void *mask, int flags, long base, long step, int n)
 {
     float add[VW];
-    if (step == 1 && n >= VW && flags & FLAG_MASK_ADD)
+    if (step == 1 && n >= VW && (flags & (FLAG_MASK_ADD | FLAG_MASK_F16 | FLAG_MASK_BF16)) == FLAG_MASK_ADD)
         return QKV_VLOAD((global const float *)mask + base);
     for (int t = 0; t < VW; t++)
         add[t] = attention_mask(mask, flags, base + min(t, n - 1) * step);
@@ -151,27 +149,62 @@ static vec load_mask(global const void *mask, int flags, long base, long step, i
 #endif
 
 /* The same for one row that passes over its excluded keys. */
-static void add_seen(vec *o, const float *p, global const float *v, long key_stride, int n)
+static void add_seen(vec *o, const float *p, global const v_type *v, long key_stride, int n)
 {
     for (int j = 0; j < n; j++)
         for (int c = 0; c < VALUE_CHUNKS && as_int(p[j]) != MINUS_ZERO; c++)
-            o[c] = QKV_FMA((vec)(p[j]), QKV_VLOAD(v + j * key_stride + c * VW), o[c]);
+            o[c] = QKV_FMA((vec)(p[j]), STORAGE_VEC(V_DTYPE, v + j * key_stride + c * VW), o[c]);
 }
 
-/* What one row has gathered. */
+/* What one row has gathered, and what it knows of itself. */
 struct gathered {
     float top;
     vec sum;
     bool any;
+    int query;
+#if TERMS
+    float slope, softcap;
+    long position;
+#endif
 };
 
-/*
- * Turns the n scores of one row into weights and rescales what it has gathered. The block's keys below `visible` pass
- * causality. Tells whether a key was excluded.
- */
-static bool weigh(struct gathered *row, vec *o, float *s, int n, int visible, int flags, global const void *mask,
-                  long mask_base, long mask_step)
+static void start_row(struct gathered *row, int query)
 {
+    row->top = -INFINITY;
+    row->sum = (vec)(0.0f);
+    row->any = false;
+    row->query = query;
+}
+
+#if TERMS
+/* A sink is a row's first score, and has no value. */
+static void take_sink(struct gathered *row, float sink)
+{
+    row->top = sink;
+    row->any = sink != -INFINITY;
+    row->sum = LANE_NUMBERS == (ivec)(0) & (ivec)(row->any ? -1 : 0) ? (vec)(1.0f) : (vec)(0.0f);
+}
+
+/* Softcap and ALiBi for the scores of VW keys, from `key` on. */
+static vec bend(vec score, const struct gathered *row, long key)
+{
+    if (row->softcap != 0.0f)
+        score = qkv_softcap(score, row->softcap);
+    if (row->slope != 0.0f)
+        score -= (vec)(row->slope) *
+                 fabs((vec)((float)(row->position - key)) - QKV_PASTE(convert_float, VW)(LANE_NUMBERS));
+    return score;
+}
+#endif
+
+/*
+ * Turns the n scores of one row into weights and rescales what it has gathered. The row sees the block's keys, which are
+ * those from `first` on, as far as r and the mask go. Tells whether a key was excluded.
+ */
+static bool weigh(struct gathered *row, vec *o, float *s, int n, long first, const struct reach *r, int flags,
+                  global const void *mask, long mask_base, long mask_step)
+{
+    const int visible = (int)clamp(row->query + r->high + 1 - first, 0L, (long)n);
     const ivec lane = LANE_NUMBERS;
     vec best = (vec)(-INFINITY);
     ivec out_of[GROUPS], some = (ivec)(0);
@@ -179,6 +212,13 @@ static bool weigh(struct gathered *row, vec *o, float *s, int n, int visible, in
         const int left = n - g * VW;
         vec score = QKV_VLOAD(s + g * VW);
         ivec excluded = lane >= (ivec)(visible - g * VW);
+#if TERMS
+        excluded |= lane < (ivec)((int)clamp(row->query + r->low - first, 0L, (long)n) - g * VW);
+        if (row->softcap != 0.0f || row->slope != 0.0f) {
+            score = bend(score, row, first + g * VW);
+            QKV_VSTORE(score, s + g * VW);
+        }
+#endif
 #if MASK
         if (flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) {
             const vec add = load_mask(mask, flags, mask_base + g * VW * mask_step, mask_step, left);
@@ -212,7 +252,7 @@ static bool weigh(struct gathered *row, vec *o, float *s, int n, int visible, in
 }
 
 /* out[r,:] = o / sum and, where asked for, the row's log-sum-exp. */
-static void finish_row(global float *out, long8 out_view, global float *lse, long8 lse_view, const vec *o, float top,
+static void finish_row(global out_type *out, long8 out_view, global float *lse, long8 lse_view, const vec *o, float top,
                        float sum, bool any, long row, long8 shape)
 {
     const long batch = (long)get_group_id(2);
@@ -221,10 +261,10 @@ static void finish_row(global float *out, long8 out_view, global float *lse, lon
     const float inverse = any ? 1.0f / sum : 0.0f;
     if (out_view.s4 == 1)
         for (int c = 0; c < VALUE_CHUNKS; c++)
-            QKV_VSTORE(o[c] * (vec)(inverse), out + base + c * VW);
+            QKV_PASTE(storage_store, VW)(out, base + c * VW, o[c] * (vec)(inverse), OUT_DTYPE);
     else
         for (int d = 0; d < VALUE_DIM; d++)
-            out[base + d * out_view.s4] = ((const float *)o)[d] * inverse;
+            storage_store(out, base + d * out_view.s4, ((const float *)o)[d] * inverse, OUT_DTYPE);
     if (SHAPE_FLAGS(shape) & FLAG_LSE)
         lse[attention_row(lse_view, batch, head, row, SHAPE_SEQ_Q(shape))] =
             any ? top * TO_NATURAL + log(sum) : -INFINITY;
@@ -239,22 +279,30 @@ static float lane_sum(vec v)
 }
 
 /* Rows past the last are zeros, so that every tile is full. */
-static void load_rows(vec *x, global const float *q, long8 q_view, long batch, long head, int rows, long8 shape,
+static void load_rows(vec *x, global const q_type *q, long8 q_view, long batch, long head, int rows, long8 shape,
                       float factor)
 {
     for (int r = 0; r < rows; r++) {
-        global const float *row = q + attention_row(q_view, batch, head, r, SHAPE_SEQ_Q(shape));
+        global const q_type *row = q + attention_row(q_view, batch, head, r, SHAPE_SEQ_Q(shape));
         float *to = (float *)(x + r * CHUNKS);
         if (q_view.s4 == 1)
             for (int c = 0; c < CHUNKS; c++)
-                x[r * CHUNKS + c] = QKV_VLOAD(row + c * VW) * (vec)(factor);
+                x[r * CHUNKS + c] = STORAGE_VEC(Q_DTYPE, row + c * VW) * (vec)(factor);
         else
             for (int d = 0; d < HEAD_DIM; d++)
-                to[d] = row[d * q_view.s4] * factor;
+                to[d] = STORAGE_AT(Q_DTYPE, row + d * q_view.s4) * factor;
     }
     for (int i = rows * CHUNKS; i < (rows + TILE - 1) / TILE * TILE * CHUNKS; i++)
         x[i] = (vec)(0.0f);
 }
+
+#if TERMS
+/* The keys of one of `splits` parts: how many there are is known here only. */
+static long share_keys(long keys, long splits)
+{
+    return ((keys + splits - 1) / splits + BLOCK - 1) / BLOCK * BLOCK;
+}
+#endif
 
 /* Where the parts are merged: the row's output, maximum, sum and whether it saw a key. */
 static void store_part(global float *part, const vec *o, float top, float sum, bool any)
@@ -266,33 +314,47 @@ static void store_part(global float *part, const vec *o, float top, float sum, b
     part[VALUE_DIM + 2] = any ? 1.0f : 0.0f;
 }
 
-__kernel void attention_decode(global const float *q, global const float *k, global const float *v, global float *out,
-                               global const void *mask, global float *weights, global float *scores,
+__kernel void attention_decode(global const q_type *q, global const k_type *k, global const v_type *v,
+                               global out_type *out, global const void *mask, global float *weights, global float *scores,
                                global float *lse, long8 q_view, long8 k_view, long8 v_view, long8 out_view,
                                long8 mask_view, long8 weights_view, long8 scores_view, long8 lse_view, long8 shape,
-                               float scale, global float *part, long part_offset, long keys_per_split)
+                               float scale TERMS_PARAMS, global float *part, long part_offset, long keys_per_split)
 {
     vec x[MAX_ROWS * CHUNKS], o[MAX_ROWS * VALUE_CHUNKS];
     float s[TILE * BLOCK];
     struct gathered gathered[MAX_ROWS];
     const long seq_q = SHAPE_SEQ_Q(shape), group = SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape);
     const int rows = (int)(group * seq_q);
-    const long split = (long)get_group_id(0), kv_head = (long)get_group_id(1), batch = (long)get_group_id(2);
-    const long seen = min(SHAPE_SEQ_KV(shape), seq_q + SHAPE_OFFSET(shape)); /* by the last query */
-    const long from = split * keys_per_split, to = min(from + keys_per_split, seen);
+    const long splits = (long)get_num_groups(0), split = (long)get_group_id(0), kv_head = (long)get_group_id(1), batch = (long)get_group_id(2);
+    const struct reach far = ATTENTION_REACH(batch);
+    const long seen = min(far.end, seq_q + far.high); /* by the last query */
+    long from = split * keys_per_split;
+#if TERMS
+    const long begin = clamp(far.low, 0L, max(seen, 0L));
+    keys_per_split = share_keys(seen - begin, splits);
+    from = begin + split * keys_per_split;
+#endif
+    const long to = min(from + keys_per_split, seen);
     k += k_view.s0 + batch * k_view.s1 + kv_head * k_view.s2;
     v += v_view.s0 + batch * v_view.s1 + kv_head * v_view.s2;
     load_rows(x, q, q_view, batch, kv_head * group, rows, shape, scale * UNIT);
     for (int i = 0; i < (rows + TILE - 1) / TILE * TILE * VALUE_CHUNKS; i++)
         o[i] = (vec)(0.0f);
     for (int r = 0; r < rows; r++) {
-        gathered[r].top = -INFINITY;
-        gathered[r].sum = (vec)(0.0f);
-        gathered[r].any = false;
+        start_row(gathered + r, (int)(r % seq_q));
+#if TERMS
+        const long head = kv_head * group + r / seq_q;
+        gathered[r].slope = HEAD_SLOPE(head);
+        gathered[r].softcap = softcap;
+        gathered[r].position = gathered[r].query + far.offset;
+        if (split == 0)
+            take_sink(gathered + r, HEAD_SINK(head));
+#endif
     }
     for (long first = from; first < to; first += BLOCK) {
         const int n = (int)min((long)BLOCK, to - first);
-        global const float *key = k + first * k_view.s3, *value = v + first * v_view.s3;
+        global const k_type *key = k + first * k_view.s3;
+        global const v_type *value = v + first * v_view.s3;
         for (int tile = 0; tile < rows; tile += TILE) {
             const int end = min(tile + TILE, rows);
             bool excluded = false;
@@ -301,8 +363,7 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
             else
                 score_tile(s, x + tile * CHUNKS, key, k_view.s3, value, v_view.s3, n);
             for (int r = tile; r < end; r++)
-                excluded |= weigh(gathered + r, o + r * VALUE_CHUNKS, s + (r - tile) * BLOCK, n,
-                                  (int)clamp(r % seq_q + SHAPE_OFFSET(shape) + 1 - first, 0L, (long)n),
+                excluded |= weigh(gathered + r, o + r * VALUE_CHUNKS, s + (r - tile) * BLOCK, n, first, &far,
                                   SHAPE_FLAGS(shape), mask,
                                   attention_row(mask_view, batch, kv_head * group, r, seq_q) + first * mask_view.s4,
                                   mask_view.s4);
@@ -315,7 +376,6 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
                     add_seen(o + r * VALUE_CHUNKS, s + (r - tile) * BLOCK, value, v_view.s3, n);
         }
     }
-    const long splits = (long)get_num_groups(0);
     part += part_offset + ((batch * SHAPE_KV_HEADS(shape) + kv_head) * splits + split) * rows * PART;
     for (int r = 0; r < rows; r++) {
         const vec *row = o + r * VALUE_CHUNKS;
@@ -327,7 +387,7 @@ __kernel void attention_decode(global const float *q, global const float *k, glo
     }
 }
 
-__kernel void attention_merge(global float *out, global float *lse, long8 out_view, long8 lse_view, long8 shape,
+__kernel void attention_merge(global out_type *out, global float *lse, long8 out_view, long8 lse_view, long8 shape,
                               global const float *part, long part_offset, long splits)
 {
     vec o[VALUE_CHUNKS];

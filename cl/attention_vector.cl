@@ -17,6 +17,7 @@
 #include "common.clh"
 #include "storage.clh"
 #include "exp2.clh"
+#include "softcap.clh"
 #include "transpose.clh"
 #include "attention_args.clh"
 
@@ -34,12 +35,6 @@
 #endif
 #ifndef MAX_DIM
 #define MAX_DIM 64
-#endif
-#ifndef MASK
-#define MASK 0
-#endif
-#ifndef WEIGHTS
-#define WEIGHTS 0
 #endif
 #define ROWS (TQ * VW)
 /* Blocks of keys over which asking for what comes later is spread. */
@@ -64,7 +59,7 @@
 #define EACH_T(m) m(0) m(1) m(2) m(3) m(4) m(5)
 #endif
 
-#define NATURAL_UNITS (MASK || WEIGHTS)
+#define NATURAL_UNITS (MASK || WEIGHTS || TERMS)
 #include "attention_units.clh"
 
 /* What a work-item knows about its rows. */
@@ -78,19 +73,14 @@ struct block {
     long first;         /* lowest query in the block */
     long last;          /* highest */
     ivec query[TQ];     /* each lane's query less `first` */
+#if TERMS
+    float softcap;
+    bool bent;            /* softcap or ALiBi is on */
+    vec slope[TQ];
+    int low;              /* lane r sees keys from low + query[r] on, counted from the block's first */
+    vec distance[TQ];     /* from each lane's query to the block's first key */
+#endif
 };
-
-/* Storage of keys and values: the one place that knows it. */
-#define LOAD_KEY(p) (*(p))
-#define LOAD_VALUE(p) (*(p))
-
-static long row_base(const struct block *b, long8 view, int lane)
-{
-    const long row = b->row + min(lane, b->rows - 1);
-    /* A division costs as much as reading a row: only where rows pass from head to head. */
-    return b->packed ? attention_row(view, b->batch, b->head, row, b->seq_q)
-                     : view.s0 + b->batch * view.s1 + b->head * view.s2 + row * view.s3;
-}
 
 /* Implementations hand their threads contiguous runs of groups: alternate cheap and dear ones. */
 static long block_order(long i, long n, int flags)
@@ -124,83 +114,8 @@ static void block_init(struct block *b, long8 shape)
     }
 }
 
-/* x[d][r] = factor * q[r][d]. Rows are read one after the other, as the hardware foresees; `scratch` holds VW of them. */
-static void load_queries(vec *x, vec *scratch, const struct block *b, global const float *q, long8 view, int dim,
-                         float factor)
-{
-    const int whole = view.s4 == 1 ? dim / VW * VW : 0;
-    for (int v = 0; v < TQ; v++) {
-        for (int r = 0; r < VW; r++) {
-            const long base = row_base(b, view, v * VW + r);
-            for (int d = 0; d < whole; d += VW)
-                scratch[d + r] = QKV_VLOAD(q + base + d) * (vec)(factor);
-            for (int d = whole; d < dim; d++)
-                ((float *)x)[(d * TQ + v) * VW + r] = q[base + d * view.s4] * factor;
-        }
-        for (int d = 0; d < whole; d += VW) {
-            vec t[VW];
-            for (int r = 0; r < VW; r++)
-                t[r] = scratch[d + r];
-            qkv_transpose(t);
-            for (int r = 0; r < VW; r++)
-                x[(d + r) * TQ + v] = t[r];
-        }
-    }
-}
-
-/* Asks for a part of the queries that come next and of the rows of out; a line has 16 floats nearly everywhere. */
-static void look_ahead(const struct block *b, global const float *q, long8 q_view, int head_dim,
-                       global const float *out, long8 out_view, int value_dim, int part)
-{
-#if QKV_USE_PREFETCH
-    const long head = b->batch * q_view.s1 + b->head * q_view.s2;
-    for (int r = part * (ROWS / LOOK_AHEAD_PARTS); r < (part + 1) * (ROWS / LOOK_AHEAD_PARTS); r++) {
-        global const float *next = q + q_view.s0 + head + (b->next + r) * q_view.s3;
-        global const float *row = out + row_base(b, out_view, r);
-        for (int d = 0; d < head_dim; d += 16)
-            QKV_PREFETCH(next + d);
-        for (int d = 0; d < value_dim; d += 16)
-            QKV_PREFETCH(row + d);
-    }
-#endif
-}
-
-/* What is stored of x: x * factor, or where factor is 0 a score, -inf where excluded. */
-static vec finished(vec x, const vec *factor)
-{
-    if (factor)
-        return x * *factor;
-    return QKV_AS_IVEC(x) == (ivec)(EXCLUDED) ? (vec)(-INFINITY) : x;
-}
-
-/* y[r][first + d] = finished(x[d][r], factor[r]) for d < n, in a buffer that the rows of the block own. */
-static void store_rows(global float *y, long8 view, long first, const struct block *b, const vec *x, vec *scratch, int n,
-                       const vec *factor)
-{
-    const int whole = view.s4 == 1 ? n / VW * VW : 0;
-    for (int v = 0; v < TQ && v * VW < b->rows; v++) {
-        const int rows = min(VW, b->rows - v * VW);
-        const vec *f = factor ? factor + v : 0;
-        for (int d = 0; d < whole; d += VW) {
-            vec t[VW];
-            for (int r = 0; r < VW; r++)
-                t[r] = finished(x[(d + r) * TQ + v], f);
-            qkv_transpose(t);
-            for (int r = 0; r < VW; r++)
-                scratch[d + r] = t[r];
-        }
-        for (int d = whole; d < n; d++)
-            scratch[d] = finished(x[d * TQ + v], f);
-        for (int r = 0; r < rows; r++) {
-            global float *row = y + row_base(b, view, v * VW + r) + first * view.s4;
-            for (int d = 0; d < whole; d += VW)
-                QKV_VSTORE(scratch[d + r], row + d);
-            for (int d = whole; d < n; d++)
-                row[d * view.s4] = ((const float *)(scratch + d))[r];
-        }
-    }
-}
-
+#include "attention_vector_rows.clh"
+#include "attention_vector_staged.clh"
 #include "attention_vector_softmax.clh"
 #define TILE TQ
 #define TILE_NAME(name) name
@@ -214,6 +129,7 @@ static void store_rows(global float *y, long8 view, long first, const struct blo
 #define TILE_NAME(name) name##_half
 #include "attention_vector_tile.clh"
 #endif
+#include "attention_vector_terms.clh"
 #include "attention_vector_scores.clh"
 #include "attention_vector_values.clh"
 #if WEIGHTS
@@ -228,20 +144,49 @@ static void store_logsumexp(global float *lse, long8 view, const struct block *b
     }
 }
 
+/*
+ * How many of the n keys from `first` on make the next block: what every row sees stays apart from what some rows do. Lane
+ * r may see the block's keys up to *limit + query[r]; *edge: some rows do not see all of them.
+ */
+static int next_keys(int *limit, bool *edge, struct block *b, const struct reach *reach, long first, int n)
+{
+    int early = 0;
+    *limit = (int)clamp(b->first + reach->high - first, -0x40000000L, 0x3fffffffL);
+#if TERMS
+    early = approach_keys(b, reach, first);
+    if (early > 0)
+        n = min(n, (early + TK - 1) / TK * TK);
+#endif
+    if (*limit >= 0 && *limit < n - 1 && *limit + 1 >= TK)
+        n = (*limit + 1) / TK * TK;
+    *edge = *limit < n - 1 || early > 0;
+    return n;
+}
+
 /* Scores, sums and output of one block of rows. */
-__kernel void attention_vector(global const float *q, global const float *k, global const float *v,
-                               global float *out, global const void *mask, global float *weights,
+__kernel void attention_vector(global const q_type *q, global const k_type *k, global const v_type *v,
+                               global out_type *out, global const void *mask, global float *weights,
                                global float *scores, global float *lse, long8 q_view, long8 k_view, long8 v_view,
                                long8 out_view, long8 mask_view, long8 weights_view, long8 scores_view,
-                               long8 lse_view, long8 shape, float scale)
+                               long8 lse_view, long8 shape, float scale TERMS_PARAMS)
 {
     vec x[MAX_DIM * TQ], o[(MAX_DIM + TK) * TQ], s[KB * TQ], alpha[TQ];
+#if STAGED
+    float staged[KB * MAX_DIM];
+#else
+    float *staged = 0;
+#endif
     struct rows r;
     struct block b;
     block_init(&b, shape);
     const int head_dim = SHAPE_HEAD_DIM(shape), value_dim = SHAPE_VALUE_DIM(shape), flags = SHAPE_FLAGS(shape);
     const long kv_head = b.head / (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
-    const long keys = clamp(b.last + SHAPE_OFFSET(shape) + 1, 0L, SHAPE_SEQ_KV(shape));
+    const struct reach far = ATTENTION_REACH(b.batch);
+    const long keys = clamp(b.last + far.high + 1, 0L, far.end);
+    long start = 0;
+#if TERMS
+    start = clamp(b.first + far.low, 0L, keys);
+#endif
     /* Scores on the way to weights wait where the weights will be. */
     const bool keep = (flags & (FLAG_WEIGHTS | FLAG_SCORES)) != 0, own = (flags & FLAG_SCORES) != 0;
     k += k_view.s0 + b.batch * k_view.s1 + kv_head * k_view.s2;
@@ -249,55 +194,57 @@ __kernel void attention_vector(global const float *q, global const float *k, glo
     load_queries(x, o, &b, q, q_view, head_dim, scale * UNIT);
     for (int i = 0; i < (value_dim + TK - 1) / TK * TK * TQ; i++)
         o[i] = (vec)(0.0f);
-    for (int i = 0; i < TQ; i++) {
-        r.top[i] = (vec)(-INFINITY);
-        r.sum[i] = (vec)(0.0f);
-        r.any[i] = (ivec)(0);
-    }
+#if TERMS
+    start_rows_terms(&r, &b, softcap, slopes, sinks, term_views, reach);
+#else
+    start_rows(&r);
+#endif
     int n, part = 0;
-    for (long first = 0; first < keys; first += n) {
+    for (long first = start; first < keys; first += n) {
+        int limit;
+        bool edge, masked = false, bent = false;
         if (part < LOOK_AHEAD_PARTS)
             look_ahead(&b, q, q_view, head_dim, out, out_view, value_dim, part++);
-        n = (int)min((long)KB, keys - first);
-        global const float *values = v + first * v_view.s3;
-        /* Lane r may see the block's keys up to limit + query[r]. */
-        const int limit = (int)clamp(b.first + SHAPE_OFFSET(shape) - first, -0x40000000L, 0x3fffffffL);
-        /* What every row sees by itself, then the rest. */
-        if (limit >= 0 && limit < n - 1 && limit + 1 >= TK)
-            n = (limit + 1) / TK * TK;
-        bool edge = limit < n - 1, masked = false;
+        n = next_keys(&limit, &edge, &b, &far, first, (int)min((long)KB, keys - first));
 #if MASK
         masked = (flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) != 0;
         if (masked && load_mask(s, mask, flags, &b, mask_view, first, n))
             edge = true;
 #endif
+#if TERMS
+        bent = b.bent;
+#endif
         int mode = edge || masked || upper_idle(&b) ? EDGE : SCORES;
         /* A row's only block has its true maximum: one key is copied exactly. */
-        if (mode == SCORES && !keep && n >= TK && keys > KB) {
+        if (mode == SCORES && !keep && !bent && n >= TK && keys - start > KB) {
             mode = GUESS;
             n -= n % TK;
         }
-        block_weights(s, &r, alpha, x, &b, k + first * k_view.s3, k_view, head_dim, n, mode, limit, masked,
+        long8 view = k_view;
+        KEY_SPACE const float *block_keys = stage_keys(staged, k + first * k_view.s3, &view, n, head_dim);
+        block_weights(s, &r, alpha, x, &b, block_keys, view, head_dim, n, mode, limit, masked,
                       keep ? own ? scores : weights : 0, own ? scores_view : weights_view, first);
         rescale(o, alpha, value_dim);
-        if (edge && !all_finite(values, v_view, n, value_dim))
-            add_values_selected(o, s, values, v_view, n, value_dim);
+        view = v_view;
+        VALUE_SPACE const float *values = stage_values(staged, v + first * v_view.s3, &view, n, value_dim);
+        if (edge && !all_finite(values, view, n, value_dim))
+            add_values_selected(o, s, values, view, n, value_dim);
         else
-            add_block_values(o, s, &b, values, v_view, n, value_dim, mode == EDGE ? lower_end(&b, limit, n) : n);
+            add_block_values(o, s, &b, values, view, n, value_dim, mode == EDGE ? lower_end(&b, limit, n) : n);
     }
     vec inverse[TQ];
     for (int i = 0; i < TQ; i++)
         inverse[i] = r.any[i] ? (vec)(1.0f) / r.sum[i] : (vec)(0.0f);
-    store_rows(out, out_view, 0, &b, o, x, value_dim, inverse);
+    store_rows(out, OUT_DTYPE, out_view, 0, &b, o, x, value_dim, inverse);
     if (flags & FLAG_LSE)
         store_logsumexp(lse, lse_view, &b, &r);
 #if WEIGHTS
     if (own)
-        fill_rows(scores, scores_view, &b, keys, SHAPE_SEQ_KV(shape), -INFINITY);
+        fill_rows(scores, scores_view, &b, start, keys, SHAPE_SEQ_KV(shape), -INFINITY);
     if (flags & FLAG_WEIGHTS) {
         finish_weights(weights, weights_view, own ? scores : weights, own ? scores_view : weights_view, &b, &r, inverse,
-                       keys);
-        fill_rows(weights, weights_view, &b, keys, SHAPE_SEQ_KV(shape), 0.0f);
+                       start, keys);
+        fill_rows(weights, weights_view, &b, start, keys, SHAPE_SEQ_KV(shape), 0.0f);
     }
 #endif
 }

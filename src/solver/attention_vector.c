@@ -59,10 +59,7 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    if (!qkvi_attention_is_basic(&problem->u.attention)) {
-        qkvi_text_add(why, "no such terms or storage yet");
-        return false;
-    }
+    (void)problem;
     if (limits->vector_width != 4 && limits->vector_width != 8 && limits->vector_width != 16) {
         qkvi_text_add(why, "no kernel for vectors of %u floats", (unsigned)limits->vector_width);
         return false;
@@ -103,10 +100,10 @@ static size_t group_size(const struct qkvi_attention_problem *problem) {
 
 static qkv_status create_kernel(struct attention_vector *vector, struct qkvi_programs *programs) {
     const struct qkvi_attention_problem *problem = &vector->problem;
-    char options[160];
-    snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u -DMASK=%d -DWEIGHTS=%d",
-             vector->width, vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim,
-             problem->mask, problem->weights);
+    char features[QKVI_ATTENTION_OPTIONS], options[QKVI_ATTENTION_OPTIONS + 96];
+    qkvi_attention_options(features, problem);
+    snprintf(options, sizeof options, "-DVW=%u -DTK=%u -DTQ=%u -DKB=%u -DUNROLL=%u -DMAX_DIM=%u %s", vector->width,
+             vector->keys, vector->vectors, vector->block, vector->unroll, vector->max_dim, features);
     return qkvi_kernel_create(&vector->kernel, programs, "attention_vector", options, "attention_vector");
 }
 

@@ -33,9 +33,10 @@ static unsigned choose_width(const struct qkvi_attention_problem *problem, unsig
 static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs) {
     static const char stem[] = "attention_decode_vector";
     const struct qkvi_attention_problem *problem = &decode->problem;
-    char options[128];
-    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMASK=%d", decode->width,
-             MOST_ROWS, problem->head_dim, problem->value_dim, problem->mask);
+    char features[QKVI_ATTENTION_OPTIONS], options[QKVI_ATTENTION_OPTIONS + 96];
+    qkvi_attention_options(features, problem);
+    snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu %s", decode->width,
+             MOST_ROWS, problem->head_dim, problem->value_dim, features);
     const qkv_status status = qkvi_kernel_create(&decode->kernel, programs, stem, options, "attention_decode");
     if (status != QKV_OK) return status;
     return qkvi_kernel_create(&decode->merge, programs, stem, options, "attention_merge");
