@@ -64,21 +64,18 @@ static struct tile make_tile(unsigned dmax, const struct candidate *c, enum regi
 }
 
 /* As the head of cl/attention_tile.cl has it. */
-static size_t local_bytes(const struct tile *t) {
+static size_t local_bytes(const struct tile *t, bool terms) {
     const unsigned pad = t->tq == 4 ? 4 : 1;
     const unsigned slice = at_least(t->chunk / t->keys * (t->keys + 4), t->chunk);
-    return sizeof(float) * (t->dmax * t->rows + t->keys * (t->rows + pad) + slice + t->tx * t->ty + 6 * t->rows + 1);
+    return sizeof(float) * (t->dmax * t->rows + t->keys * (t->rows + pad) + slice + t->tx * t->ty +
+                            (terms ? 9 : 6) * t->rows + 1);
 }
 
-static bool fits(const struct tile *t, const struct qkvi_limits *limits) {
-    return t->tx * t->ty <= limits->max_work_group_size && local_bytes(t) + 64 <= limits->local_memory;
+static bool fits(const struct tile *t, bool terms, const struct qkvi_limits *limits) {
+    return t->tx * t->ty <= limits->max_work_group_size && local_bytes(t, terms) + 64 <= limits->local_memory;
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    if (!qkvi_attention_is_basic(&problem->u.attention)) {
-        qkvi_text_add(why, "no such terms or storage yet");
-        return false;
-    }
     /* Loops that are not unrolled make fewer than 8 * dmax iterations a key, in every tile and each pass. */
     const struct qkvi_attention_problem *p = &problem->u.attention;
     const size_t most = limits->max_iterations / ((size_t)(p->weights ? 16 : 8) * dim_bucket(p));
@@ -87,10 +84,10 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
         return false;
     }
     const struct candidate smallest = {1, 1};
-    const struct tile t = make_tile(dim_bucket(&problem->u.attention), &smallest, GENERAL);
-    if (fits(&t, limits)) return true;
-    qkvi_text_add(why, "the smallest tile needs %zu bytes of local memory, the device has %zu", local_bytes(&t),
-                  limits->local_memory);
+    const struct tile t = make_tile(dim_bucket(p), &smallest, GENERAL);
+    if (fits(&t, p->terms, limits)) return true;
+    qkvi_text_add(why, "the smallest tile needs %zu bytes of local memory, the device has %zu",
+                  local_bytes(&t, p->terms), limits->local_memory);
     return false;
 }
 
@@ -110,10 +107,10 @@ static void destroy(void *state) {
 
 static qkv_status build(struct attention_tile *s, struct qkvi_programs *programs, enum regime regime,
                         const struct tile *t) {
-    char options[160];
-    snprintf(options, sizeof options,
-             "-DDMAX=%u -DTX=%u -DTY=%u -DTQ=%u -DTK=%u -DCHUNK=%u -DMASK=%d -DWEIGHTS=%d -DUNROLL=%d", t->dmax, t->tx,
-             t->ty, t->tq, t->tk, t->chunk, s->problem.mask, s->problem.weights, programs->rt->limits.gpu);
+    char shared[QKVI_ATTENTION_OPTIONS], options[QKVI_ATTENTION_OPTIONS + 128];
+    qkvi_attention_options(shared, &s->problem);
+    snprintf(options, sizeof options, "-DDMAX=%u -DTX=%u -DTY=%u -DTQ=%u -DTK=%u -DCHUNK=%u -DUNROLL=%d %s", t->dmax,
+             t->tx, t->ty, t->tq, t->tk, t->chunk, programs->rt->limits.gpu, shared);
     struct qkvi_kernel *kernel;
     qkv_status status = qkvi_kernel_create(&kernel, programs, "attention_tile", options, "attention_tile");
     if (status) return status;
@@ -138,9 +135,21 @@ static qkv_status build_regime(struct attention_tile *s, struct qkvi_programs *p
     qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "no tile fits the device");
     for (size_t i = 0; i < count && (status == QKV_UNSUPPORTED || status == QKV_BUILD_FAILED); i++) {
         const struct tile t = make_tile(dim_bucket(&s->problem), &candidates[i], regime);
-        if (t.tx % t.tq == 0 && fits(&t, &programs->rt->limits)) status = build(s, programs, regime, &t);
+        if (t.tx % t.tq == 0 && fits(&t, s->problem.terms, &programs->rt->limits))
+            status = build(s, programs, regime, &t);
     }
     return status;
+}
+
+static qkv_status build_merge(struct attention_tile *s, struct qkvi_programs *programs) {
+    char options[64];
+    snprintf(options, sizeof options, "-DTERMS=%d -DOUT_DTYPE=%d", s->problem.terms, (int)s->problem.out_dtype);
+    const qkv_status status =
+        qkvi_kernel_create(&s->merge, programs, "attention_tile_merge", options, "attention_tile_merge");
+    if (status) return status;
+    s->merge->any_group = true;
+    s->merge_group = s->merge->group_limit < 64 ? s->merge->group_limit : 64;
+    return QKV_OK;
 }
 
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
@@ -150,13 +159,11 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     s->compute_units = programs->rt->limits.compute_units ? programs->rt->limits.compute_units : 1;
     qkv_status status = build_regime(s, programs, GENERAL, general, QKVI_COUNT(general));
     if (!status) status = build_regime(s, programs, FEW, few, QKVI_COUNT(few));
-    if (!status) status = qkvi_kernel_create(&s->merge, programs, "attention_tile_merge", "", "attention_tile_merge");
+    if (!status) status = build_merge(s, programs);
     if (status) {
         destroy(s);
         return status;
     }
-    s->merge->any_group = true;
-    s->merge_group = s->merge->group_limit < 64 ? s->merge->group_limit : 64;
     *state = s;
     return QKV_OK;
 }
@@ -168,10 +175,18 @@ struct division {
     size_t row_blocks, heads, splits, keys_per_split;
 };
 
+/* The most keys that the rows of a block look at, whatever the device's lengths and offsets are. */
+static size_t count_keys(const struct attention_tile *s, const struct qkvi_attention_run *run, size_t rows) {
+    if (!s->problem.terms) return run->seq_kv;
+    const uint64_t window = (uint64_t)run->terms.left + (uint64_t)run->terms.right;
+    const size_t queries = rows < run->seq_q ? rows : run->seq_q;
+    return window < run->seq_kv && window + queries < run->seq_kv ? (size_t)window + queries : run->seq_kv;
+}
+
 /* Splits of the keys that a number of groups leaves room for. */
-static size_t count_splits(const struct attention_tile *s, enum regime regime, size_t groups, size_t seq_kv) {
+static size_t count_splits(const struct attention_tile *s, enum regime regime, size_t groups, size_t num_keys) {
     const size_t room = s->compute_units * groups_per_unit[regime] / groups;
-    const size_t most = qkvi_div_up(seq_kv, qkvi_round_up(SMALLEST_SPLIT, s->tiles[regime].keys));
+    const size_t most = qkvi_div_up(num_keys, qkvi_round_up(SMALLEST_SPLIT, s->tiles[regime].keys));
     size_t splits = room < most ? room : most;
     if (splits > LARGEST_SPLIT) splits = LARGEST_SPLIT;
     return splits ? splits : 1;
@@ -183,15 +198,15 @@ static struct division divide(const struct attention_tile *s, const struct qkvi_
     const struct qkvi_attention_problem *p = &s->problem;
     const size_t group = p->num_heads / p->num_kv_heads;
     struct division d = {.regime = run->seq_q <= 2 * s->tiles[FEW].rows / group ? FEW : GENERAL, .splits = 1};
-    const size_t rows = s->tiles[d.regime].rows;
+    const size_t rows = s->tiles[d.regime].rows, num_keys = count_keys(s, run, rows);
     d.packed = run->seq_q < rows && qkvi_div_up(run->seq_q * group, rows) < group;
     d.heads = d.packed ? p->num_kv_heads : p->num_heads;
     d.row_blocks = qkvi_div_up(run->seq_q * (d.packed ? group : 1), rows);
     /* Weights need the final sums in the kernel that computes the scores. */
     if (!run->weights.buffer && !run->scores.buffer && run->workspace)
-        d.splits = count_splits(s, d.regime, d.row_blocks * d.heads * run->batch, run->seq_kv);
-    d.keys_per_split = qkvi_round_up(qkvi_div_up(run->seq_kv, d.splits), s->tiles[d.regime].keys);
-    if (d.keys_per_split) d.splits = qkvi_div_up(run->seq_kv, d.keys_per_split);
+        d.splits = count_splits(s, d.regime, d.row_blocks * d.heads * run->batch, num_keys);
+    d.keys_per_split = qkvi_round_up(qkvi_div_up(num_keys, d.splits), s->tiles[d.regime].keys);
+    if (d.keys_per_split) d.splits = qkvi_div_up(num_keys, d.keys_per_split);
     return d;
 }
 
@@ -216,13 +231,25 @@ static qkv_status run_merge(const struct attention_tile *s, struct qkvi_chain *c
                             const struct qkvi_attention_run *run, struct qkvi_attention_args *args,
                             const struct division *d) {
     const cl_long offset = (cl_long)(run->workspace_offset / sizeof(float)), splits = (cl_long)d->splits;
-    const struct qkvi_arg list[] = {QKVI_ARG(run->workspace),  QKVI_ARG(offset),        QKVI_ARG(splits),
-                                    QKVI_ARG(args->buffer[3]), QKVI_ARG(args->view[3]), QKVI_ARG(args->buffer[7]),
-                                    QKVI_ARG(args->view[7]),   QKVI_ARG(args->shape)};
+    /* The last three, where sinks are, only with terms. */
+    const struct qkvi_arg list[] = {
+        QKVI_ARG(run->workspace),
+        QKVI_ARG(offset),
+        QKVI_ARG(splits),
+        QKVI_ARG(args->buffer[QKVI_VIEW_OUT]),
+        QKVI_ARG(args->view[QKVI_VIEW_OUT]),
+        QKVI_ARG(args->buffer[QKVI_VIEW_LSE]),
+        QKVI_ARG(args->view[QKVI_VIEW_LSE]),
+        QKVI_ARG(args->shape),
+        QKVI_ARG(args->term_buffer[QKVI_ATTENTION_TERMS - 1]),
+        QKVI_ARG(args->term_views),
+        QKVI_ARG(args->reach),
+    };
+    const cl_uint count = QKVI_COUNT(list) - (s->problem.terms ? 0 : 3);
     const size_t local[2] = {s->merge_group, 1};
     const size_t global[2] = {qkvi_round_up(s->problem.value_dim, local[0]),
                               run->batch * s->problem.num_heads * run->seq_q};
-    return qkvi_kernel_run(s->merge, chain, list, QKVI_COUNT(list), 2, global, local);
+    return qkvi_kernel_run(s->merge, chain, list, count, 2, global, local);
 }
 
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
