@@ -15,6 +15,7 @@
 #include "common.clh"
 #include "storage.clh"
 #include "attention_args.clh"
+#include "attention_dot.clh"
 
 #define CHUNK 16
 
@@ -34,33 +35,15 @@ struct row {
 #endif
 };
 
-/* Written out, not looped: iterations may be counted. */
-#define DOT_1                          \
-    {                                  \
-        dot = QKV_FMA(STORAGE_AT(Q_DTYPE, a), STORAGE_AT(K_DTYPE, b), dot); \
-        a += row->q_step;              \
-        b += row->k_step;              \
-    }
-#define DOT_4 {DOT_1 DOT_1 DOT_1 DOT_1}
-
 /* False where the key is excluded. */
 static bool row_score(float *out, const struct row *row, long j)
 {
-    float add = 0.0f, dot = 0.0f;
+    float add = 0.0f;
     if (row->flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD))
         add = attention_mask(row->mask, row->flags, row->mask_base + j * row->mask_step);
     if (add == -INFINITY)
         return false;
-    global const q_type *a = row->q;
-    global const k_type *b = row->k + j * row->k_row;
-    int d = row->head_dim;
-    for (; d >= 16; d -= 16) {
-        DOT_4 DOT_4 DOT_4 DOT_4
-    }
-    for (; d >= 4; d -= 4)
-        DOT_4
-    for (; d > 0; d--)
-        DOT_1
+    const float dot = attention_dot(row->q, row->q_step, row->k + j * row->k_row, row->k_step, row->head_dim);
 #if TERMS
     *out = attention_score(row->scale * dot, row->softcap, row->slope, row->position - j) + add;
 #else

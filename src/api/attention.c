@@ -91,6 +91,46 @@ static qkv_status check_desc(struct qkvi_attention_problem *problem, qkv_attenti
     return QKV_OK;
 }
 
+static bool needs_reports(uint64_t features, const struct qkvi_attention_problem *p) {
+    return features & QKV_ATTENTION_REDUCED || (features & QKV_ATTENTION_WEIGHTS && p->report_dtype != QKV_F32);
+}
+
+/* The log-sum-exp that reports start from, behind the solver's scratch. check_limits() has ruled out that its size
+ * cannot be counted. */
+static qkv_status place_logsumexp(qkv_attention *attention, const struct qkvi_attention_problem *p) {
+    const size_t bytes = p->max_batch * p->num_heads * p->max_seq_q * sizeof(float);
+    attention->logsumexp_at = qkvi_round_up(attention->workspace, 256);
+    return qkvi_add(&attention->workspace, attention->logsumexp_at, bytes)
+               ? QKV_OK
+               : qkvi_fail(QKV_OVERFLOW, "the workspace for these limits overflows");
+}
+
+static qkv_status describe(qkv_attention *attention) {
+    const struct qkvi_plan *const more[] = {&attention->copy, &attention->report};
+    struct qkvi_text text = {0};
+    qkvi_text_add(&text, "%s", attention->plan.description);
+    for (size_t i = 0; i < QKVI_COUNT(more); i++)
+        if (more[i]->solver) qkvi_text_add(&text, "; %s", more[i]->description);
+    attention->description = text.data;
+    return text.failed ? qkvi_fail_memory("attention plan") : QKV_OK;
+}
+
+/* The plan itself, and those of what its features need besides. */
+static qkv_status make_plans(qkv_attention *attention, struct qkvi_problem *problem, const struct qkvi_choice *choice) {
+    struct qkvi_programs *programs = &attention->context->programs;
+    qkv_status status = qkvi_plan_create(&attention->plan, programs, problem, choice);
+    attention->workspace = attention->plan.workspace;
+    problem->operation = QKVI_COPY;
+    if (!status && attention->features & QKV_ATTENTION_PAST)
+        status = qkvi_plan_create(&attention->copy, programs, problem, choice);
+    problem->operation = QKVI_REPORT;
+    if (!status && needs_reports(attention->features, &problem->u.attention)) {
+        status = qkvi_plan_create(&attention->report, programs, problem, choice);
+        if (!status) status = place_logsumexp(attention, &problem->u.attention);
+    }
+    return status ? status : describe(attention);
+}
+
 qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context, const qkv_attention_desc *given) {
     qkv_attention_desc desc;
     struct qkvi_problem problem = {.operation = QKVI_ATTENTION};
@@ -105,8 +145,7 @@ qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context, const
     if (!attention) return qkvi_fail_memory("attention plan");
     attention->context = qkvi_context_retain(context);
     attention->features = desc.features;
-    status = qkvi_plan_create(&attention->plan, &context->programs, &problem, &choice);
-    attention->workspace = attention->plan.workspace;
+    status = make_plans(attention, &problem, &choice);
     if (status)
         qkv_attention_destroy(attention);
     else
@@ -117,7 +156,10 @@ qkv_status qkv_attention_create(qkv_attention **out, qkv_context *context, const
 void qkv_attention_destroy(qkv_attention *attention) {
     if (!attention) return;
     qkvi_plan_destroy(&attention->plan);
+    qkvi_plan_destroy(&attention->copy);
+    qkvi_plan_destroy(&attention->report);
     qkv_context_destroy(attention->context);
+    free(attention->description);
     free(attention);
 }
 
@@ -125,8 +167,13 @@ void qkv_attention_destroy(qkv_attention *attention) {
 
 qkv_status qkvi_attention_enqueue(const qkv_attention *attention, struct qkvi_chain *chain,
                                   const struct qkvi_attention_run *run) {
-    if (run->batch == 0 || run->seq_q == 0) return QKV_OK;
-    return attention->plan.solver->run(attention->plan.state, chain, run);
+    qkv_status status = QKV_OK;
+    if (run->batch == 0) return QKV_OK;
+    if (run->past.wanted) status = attention->copy.solver->run(attention->copy.state, chain, run);
+    if (!status && run->seq_q > 0) status = attention->plan.solver->run(attention->plan.state, chain, run);
+    /* Without queries, keys still receive nothing, and it is to be written. */
+    if (!status && run->reports.wanted) status = attention->report.solver->run(attention->report.state, chain, run);
+    return status;
 }
 
 qkv_status qkv_attention_run(const qkv_attention *attention, cl_command_queue queue, const qkv_attention_args *given,
@@ -150,5 +197,5 @@ size_t qkv_attention_workspace_bytes(const qkv_attention *attention) {
 }
 
 const char *qkv_attention_describe(const qkv_attention *attention) {
-    return attention && attention->plan.description ? attention->plan.description : "";
+    return attention && attention->description ? attention->description : "";
 }

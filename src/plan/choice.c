@@ -38,7 +38,9 @@ static qkv_status parse_item(struct qkvi_choice *choice, const char *item, size_
     for (int op = 0; op < QKVI_NUM_OPERATIONS; op++)
         if (is_name(item, left, qkvi_operation_name((enum qkvi_operation)op)))
             return choose(choice, op, equals + 1, length - left - 1) ? QKV_OK : fail_unknown(source, item, length);
-    return qkvi_fail(QKV_INVALID_ARGUMENT, "%s: \"%.*s\" is no operation; there are linear, attention and rotary",
+    return qkvi_fail(QKV_INVALID_ARGUMENT,
+                     "%s: \"%.*s\" is no operation; there are linear, attention, rotary, "
+                     "copy and report",
                      source, (int)left, item);
 }
 

@@ -36,10 +36,11 @@ static size_t list_candidates(const struct qkvi_solver **out, const struct qkvi_
 /* What kernels are specialised for. */
 static void add_variant(struct qkvi_text *key, const struct qkvi_problem *problem) {
     const struct qkvi_attention_problem *p = &problem->u.attention;
-    if (problem->operation == QKVI_ATTENTION)
+    if (problem->operation == QKVI_ATTENTION || problem->operation == QKVI_REPORT)
         qkvi_text_add(key, "; dims %zu %zu, mask %d, weights %d, terms %d, dtypes %d %d %d %d", p->head_dim,
                       p->value_dim, p->mask, p->weights, p->terms, (int)p->q_dtype, (int)p->k_dtype, (int)p->v_dtype,
                       (int)p->out_dtype);
+    if (problem->operation == QKVI_REPORT) qkvi_text_add(key, " %d", (int)p->report_dtype);
 }
 
 /* Known answers once per build: the state's own description and the variant. */
@@ -57,6 +58,10 @@ static qkv_status self_test(struct qkvi_programs *programs, const struct qkvi_pl
         return qkvi_selftest_attention(programs, plan->solver, &plan->problem.u.attention);
     case QKVI_ROTARY:
         return qkvi_selftest_rotary(programs, plan->solver);
+    case QKVI_COPY:
+        return qkvi_selftest_copy(programs, plan->solver);
+    case QKVI_REPORT:
+        return qkvi_selftest_report(programs, plan->solver, &plan->problem.u.attention);
     }
     return QKV_OK;
 }

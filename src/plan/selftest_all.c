@@ -12,9 +12,9 @@ static const struct variant {
         .operation = QKVI_LINEAR,                                                                                      \
         .u.linear = {.in_features = 64, .num_outputs = 1, .out_features = {64}, .max_rows = SIZE_MAX},                 \
     }
-#define ATTENTION(with_mask, with_weights, with_terms, dtype)                                                          \
+#define LIKE_ATTENTION(what, with_mask, with_weights, with_terms, dtype)                                               \
     {                                                                                                                  \
-        .operation = QKVI_ATTENTION,                                                                                   \
+        .operation = (what),                                                                                           \
         .u.attention = {.head_dim = 64,                                                                                \
                         .value_dim = 64,                                                                               \
                         .num_heads = 2,                                                                                \
@@ -28,8 +28,11 @@ static const struct variant {
                         .q_dtype = (dtype),                                                                            \
                         .k_dtype = (dtype),                                                                            \
                         .v_dtype = (dtype),                                                                            \
-                        .out_dtype = (dtype)},                                                                         \
+                        .out_dtype = (dtype),                                                                          \
+                        .report_dtype = (dtype)},                                                                      \
     }
+#define ATTENTION(with_mask, with_weights, with_terms, dtype)                                                          \
+    LIKE_ATTENTION(QKVI_ATTENTION, with_mask, with_weights, with_terms, dtype)
 #define ROTARY                                                                                                         \
     {                                                                                                                  \
         .operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64 }                                      \
@@ -43,6 +46,9 @@ static const struct variant {
     {"fp16", ATTENTION(true, false, false, QKV_F16)},
     {"bfloat16", ATTENTION(true, false, true, QKV_BF16)},
     {"", ROTARY},
+    {"", LIKE_ATTENTION(QKVI_COPY, false, false, false, QKV_F32)},
+    {"", LIKE_ATTENTION(QKVI_REPORT, false, false, false, QKV_F32)},
+    {"terms, bfloat16", LIKE_ATTENTION(QKVI_REPORT, true, false, true, QKV_BF16)},
 };
 
 static double now(void) {

@@ -48,7 +48,7 @@ struct qkvi_attention_args {
     cl_long8 term_views, reach;
     cl_float softcap;
     cl_uint count;
-    struct qkvi_arg list[QKVI_ATTENTION_ARGS + 4];
+    struct qkvi_arg list[QKVI_ATTENTION_ARGS + 8];
 };
 
 /* `flags`: QKVI_FLAG_PACKED and _PAIRED; the others follow from the run. */

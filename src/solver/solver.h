@@ -7,7 +7,7 @@
 
 #include "program/program.h"
 
-enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION, QKVI_ROTARY };
+enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION, QKVI_ROTARY, QKVI_COPY, QKVI_REPORT };
 
 /* ---- linear ---- */
 
@@ -133,6 +133,11 @@ struct qkvi_attention_run {
     size_t workspace_offset; /* bytes, a multiple of 256 */
 };
 
+/*
+ * Two operations beside attention take its problem and its run: before it, QKVI_COPY does what `past` says; after it,
+ * QKVI_REPORT what `reports` says, from the log-sum-exp, which is there then.
+ */
+
 /* ---- rotary ---- */
 
 struct qkvi_rotary_problem {
@@ -180,7 +185,7 @@ struct qkvi_problem {
     enum qkvi_operation operation;
     union {
         struct qkvi_linear_problem linear;
-        struct qkvi_attention_problem attention;
+        struct qkvi_attention_problem attention; /* of QKVI_COPY and QKVI_REPORT too */
         struct qkvi_rotary_problem rotary;
     } u;
 };
@@ -210,5 +215,7 @@ extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector, qkvi_line
 extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
 extern const struct qkvi_solver qkvi_linear_tile, qkvi_attention_tile;
 extern const struct qkvi_solver qkvi_rotary_plain, qkvi_rotary_vector;
+extern const struct qkvi_solver qkvi_copy_plain, qkvi_copy_vector;
+extern const struct qkvi_solver qkvi_report_plain;
 
 #endif

@@ -1,0 +1,49 @@
+#include "solver/report_args.h"
+
+/* The same values as in cl/report_heap.clh. */
+enum { TOP_KEYS = 1, TOP_WEIGHTS = 2 };
+
+static void set_common(struct qkvi_attention_args *args, const struct qkvi_attention_problem *problem,
+                       const struct qkvi_attention_run *run) {
+    struct qkvi_attention_run own = *run;
+    own.weights = run->reports.weights;
+    own.scores = run->reports.scores;
+    qkvi_attention_args_set(args, problem, &own, 0);
+}
+
+void qkvi_report_set_pairs(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                           const struct qkvi_attention_run *run) {
+    set_common(&out->args, problem, run);
+    out->stage = (cl_int)run->reports.stage;
+    out->dtype = (cl_int)problem->report_dtype;
+    QKVI_ATTENTION_ADD(&out->args, out->stage);
+    QKVI_ATTENTION_ADD(&out->args, out->dtype);
+}
+
+void qkvi_report_set_received(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                              const struct qkvi_attention_run *run) {
+    set_common(&out->args, problem, run);
+    out->received = run->reports.received.buffer;
+    out->received_view = qkvi_view4_pack(&run->reports.received);
+    QKVI_ATTENTION_ADD(&out->args, out->received);
+    QKVI_ATTENTION_ADD(&out->args, out->received_view);
+}
+
+void qkvi_report_set_top(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                         const struct qkvi_attention_run *run) {
+    const struct qkvi_view4 *keys = &run->reports.top_keys, *weights = &run->reports.top_weights;
+    set_common(&out->args, problem, run);
+    /* One that is not wanted is never touched, but some implementations reject a NULL argument. */
+    out->top_keys = keys->buffer ? keys->buffer : weights->buffer;
+    out->top_weights = weights->buffer ? weights->buffer : keys->buffer;
+    out->keys_view = qkvi_view4_pack(keys);
+    out->top_view = qkvi_view4_pack(weights);
+    out->top = (cl_int)run->reports.top;
+    out->wanted = (keys->buffer ? TOP_KEYS : 0) | (weights->buffer ? TOP_WEIGHTS : 0);
+    QKVI_ATTENTION_ADD(&out->args, out->top_keys);
+    QKVI_ATTENTION_ADD(&out->args, out->top_weights);
+    QKVI_ATTENTION_ADD(&out->args, out->keys_view);
+    QKVI_ATTENTION_ADD(&out->args, out->top_view);
+    QKVI_ATTENTION_ADD(&out->args, out->top);
+    QKVI_ATTENTION_ADD(&out->args, out->wanted);
+}

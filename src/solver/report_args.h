@@ -1,0 +1,27 @@
+/* What every report kernel is given; cl/report_args.clh is the other side. */
+#ifndef QKVI_REPORT_ARGS_H
+#define QKVI_REPORT_ARGS_H
+
+#include "solver/attention_args.h"
+
+#define QKVI_MOST_TOP 64 /* as MOST_TOP in cl/report_heap.clh */
+
+/* The reports' own scores and weights in the place of attention's, and what kernels take beyond these. `args` points
+ * into itself and these fields: do not copy it. */
+struct qkvi_report_args {
+    struct qkvi_attention_args args;
+    cl_int stage, dtype;
+    cl_mem received, top_keys, top_weights;
+    cl_long8 received_view, keys_view, top_view;
+    cl_int top, wanted;
+};
+
+/* For report_pairs, report_received and report_top: each sets all of it. */
+void qkvi_report_set_pairs(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                           const struct qkvi_attention_run *run);
+void qkvi_report_set_received(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                              const struct qkvi_attention_run *run);
+void qkvi_report_set_top(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                         const struct qkvi_attention_run *run);
+
+#endif
