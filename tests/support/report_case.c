@@ -177,7 +177,7 @@ static void softmax(struct reference *r, const struct data *d, const struct repo
     const double sink = c->sinks ? (double)d->sinks[row / c->seq_q % p->num_heads] : -INFINITY;
     const double n = (double)c->seq_kv + 1;
     struct pair *pairs = r->pairs + row * c->seq_kv;
-    double m = sink, l = 0, el = n * U;
+    double m = sink, l = 0, el = (6 + 9 * n) * U;
     for (size_t j = 0; j < c->seq_kv; j++)
         m = pairs[j].seen && !(pairs[j].stage[0] <= m) ? pairs[j].stage[0] : m;
     r->lse[row] = m;
@@ -187,8 +187,7 @@ static void softmax(struct reference *r, const struct data *d, const struct repo
         l += pairs[j].seen ? exp(pairs[j].stage[0] - m) : 0;
     for (size_t j = 0; j < c->seq_kv; j++)
         if (pairs[j].seen)
-            el += exp(pairs[j].stage[0] - m) / l * (pairs[j].dstage[0] + 3 * U * (m - pairs[j].stage[0])) + 0;
-    el += (6 + 8 * n) * U;
+            el += exp(pairs[j].stage[0] - m) / l * (pairs[j].dstage[0] + 3 * U * (m - pairs[j].stage[0]));
     r->lse[row] = m + log(l);
     r->dlse[row] = FIRST_ORDER * (expm1(el) + 4 * U * (fabs(m) + log(l)) + 6 * U * log(l)) + TINY;
     for (size_t j = 0; j < c->seq_kv; j++) {
