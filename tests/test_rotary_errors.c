@@ -120,7 +120,7 @@ START_TEST(tensors) {
     struct error_slot slots[] = {
         {.name = "x", .tensor = &w.x, .required = true, .halves = true, .leads = true, .arg = &w.args.x},
         {.name = "out", .tensor = &w.out, .output = true, .required = true, .halves = true, .arg = &w.args.out},
-        {.name = "positions", .tensor = &w.positions, .arg = &w.args.positions},
+        {.name = "positions", .tensor = &w.positions, .integers = true, .arg = &w.args.positions},
         {.name = "cos", .tensor = &w.cos, .required = true, .halves = true, .arg = &w.args.cos},
         {.name = "sin", .tensor = &w.sin, .required = true, .halves = true, .arg = &w.args.sin}};
     whole_args();

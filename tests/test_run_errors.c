@@ -136,9 +136,9 @@ START_TEST(attention_runs) {
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "k", "num_heads in place of num_kv_heads");
     k.shape[1] = 2, v.shape[2] = 6;
     error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "v", "seq_kv of k and v");
-    v.shape[2] = 7, mask.shape[3] = 2;
-    error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "mask", "mask of another seq_kv");
-    mask.shape[3] = 7;
+    v.shape[2] = 7, mask.shape[2] = 2;
+    error_expect(run_attention(&call), QKV_INVALID_SHAPE, QKV_INVALID_SHAPE, "mask", "mask of another seq_q");
+    mask.shape[2] = 5;
     args.mask = args.weights = args.scores = args.logsumexp = NULL;
     q = error_tensor(0, 4, 9, 4, 5, 6), k = error_tensor(1, 4, 9, 2, 7, 6), v = error_tensor(2, 4, 9, 2, 7, 4),
     out = error_tensor(3, 4, 9, 4, 5, 4);

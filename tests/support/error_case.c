@@ -21,7 +21,14 @@ struct spoil {
 static bool dtype_half(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
     (void)foreign;
     t->dtype = QKV_F16;
-    return !slot->halves;
+    return !slot->halves && !slot->broadcast; /* masks too may be stored so */
+}
+
+/* What a mask does not take either, and of the same size as what the others do. */
+static bool dtype_other(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
+    (void)foreign;
+    t->dtype = slot->integers ? QKV_F32 : QKV_I32;
+    return true;
 }
 
 static bool dtype_bool(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
@@ -38,8 +45,9 @@ static bool dtype_unknown(qkv_tensor *t, const struct error_slot *slot, cl_mem f
 
 static bool rank_less(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
     (void)foreign;
+    const bool applies = !slot->broadcast && t->rank > 1;
     t->rank = 1;
-    return !slot->broadcast;
+    return applies;
 }
 
 static bool rank_more(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
@@ -95,14 +103,14 @@ static bool stride_overflows(qkv_tensor *t, const struct error_slot *slot, cl_me
 
 static bool zero_stride(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
     (void)foreign;
-    t->stride[t->rank - 2] = 0;
-    return slot->output;
+    if (t->rank > 1) t->stride[t->rank - 2] = 0;
+    return slot->output && t->rank > 1;
 }
 
 static bool crosses_itself(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
     (void)foreign;
-    t->stride[t->rank - 2] = 1;
-    return slot->output;
+    if (t->rank > 1) t->stride[t->rank - 2] = 1;
+    return slot->output && t->rank > 1;
 }
 
 static bool other_context(qkv_tensor *t, const struct error_slot *slot, cl_mem foreign) {
@@ -131,6 +139,7 @@ static bool reserved_word(qkv_tensor *t, const struct error_slot *slot, cl_mem f
 
 static const struct spoil spoils[] = {
     {"dtype F16", dtype_half, QKV_INVALID_DTYPE, QKV_INVALID_DTYPE},
+    {"dtype of another kind", dtype_other, QKV_INVALID_DTYPE, QKV_INVALID_DTYPE},
     {"dtype BOOL", dtype_bool, QKV_INVALID_DTYPE, QKV_INVALID_DTYPE},
     {"dtype 77", dtype_unknown, QKV_INVALID_DTYPE, QKV_INVALID_DTYPE},
     {"rank 1", rank_less, QKV_INVALID_SHAPE, QKV_INVALID_SHAPE},

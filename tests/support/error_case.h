@@ -12,6 +12,7 @@ struct error_slot {
     bool required;  /* NULL is an error */
     bool broadcast; /* a mask: rank and sizes of 1 are free */
     bool halves;    /* takes F16 and BF16 too */
+    bool integers;  /* takes I32, not F32 */
     bool leads;     /* its sizes are the measure: where others then differ, they may be named */
     const qkv_tensor **arg;
 };

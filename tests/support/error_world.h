@@ -4,7 +4,7 @@
 
 #include "support/error_case.h"
 
-enum { ERROR_MAX_TENSORS = 12, ERROR_BUFFER_BYTES = 1 << 16 };
+enum { ERROR_MAX_TENSORS = 20, ERROR_BUFFER_BYTES = 1 << 16 };
 
 /* Another OpenCL context on the same device, with a buffer and a queue. */
 extern struct error_world {
