@@ -13,7 +13,7 @@ static const struct report_plan plans[] = {
 };
 
 /* The choice of attention's solver is the library's: it may lack what these plans ask for. */
-static const char *const solvers[] = {NULL, "report=plain", "plain"};
+static const char *const solvers[] = {NULL, "report=plain", "report=vector", "plain"};
 
 #define ALL .scores = true, .weights = true, .logsumexp = true, .received = true
 

@@ -29,6 +29,18 @@ void qkvi_report_set_received(struct qkvi_report_args *out, const struct qkvi_at
     QKVI_ATTENTION_ADD(&out->args, out->received_view);
 }
 
+void qkvi_report_set_keys(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                          const struct qkvi_attention_run *run) {
+    qkvi_report_set_pairs(out, problem, run);
+    out->wanted = run->reports.received.buffer != NULL;
+    /* Where nobody wants it, it is never touched, but some implementations reject a NULL argument. */
+    out->received = out->wanted ? run->reports.received.buffer : run->out.buffer;
+    out->received_view = qkvi_view4_pack(&run->reports.received);
+    QKVI_ATTENTION_ADD(&out->args, out->received);
+    QKVI_ATTENTION_ADD(&out->args, out->received_view);
+    QKVI_ATTENTION_ADD(&out->args, out->wanted);
+}
+
 void qkvi_report_set_top(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
                          const struct qkvi_attention_run *run) {
     const struct qkvi_view4 *keys = &run->reports.top_keys, *weights = &run->reports.top_weights;

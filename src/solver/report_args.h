@@ -16,11 +16,13 @@ struct qkvi_report_args {
     cl_int top, wanted;
 };
 
-/* For report_pairs, report_received and report_top: each sets all of it. */
+/* For report_pairs, report_received and report_top, and report_keys, which is both of the first: each sets all of it. */
 void qkvi_report_set_pairs(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
                            const struct qkvi_attention_run *run);
 void qkvi_report_set_received(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
                               const struct qkvi_attention_run *run);
+void qkvi_report_set_keys(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
+                          const struct qkvi_attention_run *run);
 void qkvi_report_set_top(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
                          const struct qkvi_attention_run *run);
 

@@ -216,6 +216,6 @@ extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
 extern const struct qkvi_solver qkvi_linear_tile, qkvi_attention_tile;
 extern const struct qkvi_solver qkvi_rotary_plain, qkvi_rotary_vector;
 extern const struct qkvi_solver qkvi_copy_plain, qkvi_copy_vector;
-extern const struct qkvi_solver qkvi_report_plain;
+extern const struct qkvi_solver qkvi_report_plain, qkvi_report_vector;
 
 #endif
