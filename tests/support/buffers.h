@@ -25,6 +25,8 @@ void test_memory_free(struct test_memory *memory);
 void test_memory_put(struct test_memory *memory, const qkv_tensor *view, const void *dense);
 void test_memory_allow(struct test_memory *memory, const qkv_tensor *view);
 void test_memory_upload(struct test_memory *memory);
+/* Reads everything back; the first byte that changed and that no allowed view covers, `bytes` where there is none. */
+size_t test_memory_fetch(struct test_memory *memory);
 /* Reads everything back and fails if a byte changed that no allowed view covers. */
 #define TEST_DOWNLOAD(memory) test_memory_download((memory), __FILE__, __LINE__)
 void test_memory_download(struct test_memory *memory, const char *file, int line);
