@@ -62,6 +62,7 @@ struct semantics_data {
     size_t mask_shape[4];
 };
 void semantics_data_make(struct semantics_data *data, const struct semantics_case *c);
+void semantics_data_copy(struct semantics_data *to, const struct semantics_data *from, const struct semantics_case *c);
 void semantics_data_free(struct semantics_data *data);
 
 /* Results, and how far from them an fp32 computation may be. What is unspecified has a bound of NaN. */

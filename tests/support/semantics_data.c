@@ -143,6 +143,27 @@ void semantics_data_make(struct semantics_data *data, const struct semantics_cas
     round_to(data->v, keys * c->value_dim, c->v_dtype);
 }
 
+static double *copy(const double *values, size_t n) {
+    if (!values) return NULL;
+    double *to = test_alloc(n, sizeof *to);
+    memcpy(to, values, n * sizeof *to);
+    return to;
+}
+
+void semantics_data_copy(struct semantics_data *to, const struct semantics_data *from, const struct semantics_case *c) {
+    const size_t keys = c->batch * c->num_kv_heads * c->seq_kv;
+    const size_t *mask = from->mask_shape;
+    *to = *from;
+    to->q = copy(from->q, c->batch * c->num_heads * c->seq_q * c->head_dim);
+    to->k = copy(from->k, keys * c->head_dim);
+    to->v = copy(from->v, keys * c->value_dim);
+    to->mask = copy(from->mask, mask[0] * mask[1] * mask[2] * mask[3]);
+    to->lengths = copy(from->lengths, c->batch);
+    to->offsets = copy(from->offsets, c->batch);
+    to->slopes = copy(from->slopes, c->num_heads);
+    to->sinks = copy(from->sinks, c->num_heads);
+}
+
 void semantics_data_free(struct semantics_data *data) {
     double *all[] = {data->q, data->k, data->v, data->mask, data->lengths, data->offsets, data->slopes, data->sinks};
     for (size_t n = 0; n < TEST_COUNT(all); n++)
