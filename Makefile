@@ -191,9 +191,9 @@ run-check: all tests
 	@$(EXPORTED) DEVICE='$(DEVICE)' tools/run-checks $(TEST_PROGRAMS) $(TEST_SCRIPTS) tools/check-structure
 
 .PHONY: check-all
-check-all: bootstrap ## the tests on every implementation, solver and limits profile; hours; ONLY=NAME: one implementation
+check-all: bootstrap ## the tests on every implementation, solver and limits profile; ONLY=NAME: one; README=FILE: its matrix
 	$(AGAIN) all tests
-	@$(EXPORTED) ONLY='$(ONLY)' CONFIGURATIONS='$(CONFIGURATIONS)' tools/check-all $(TEST_PROGRAMS)
+	@$(EXPORTED) ONLY='$(ONLY)' CONFIGURATIONS='$(CONFIGURATIONS)' README='$(README)' tools/check-all $(TEST_PROGRAMS)
 
 check-profiles: bootstrap ## the tests with the device's limits lowered, one profile after the other
 	$(AGAIN) all tests

@@ -13,7 +13,10 @@ START_TEST(random_shapes) {
     static const size_t heads[][2] = {{1, 1}, {4, 2}, {3, 3}, {6, 1}, {2, 2}};
     const char *solver = test_solver((size_t)_i);
     size_t cap = test_cap(130), per_plan = test_cases(6);
-    for (size_t d = 0; d < (test_is_simulator() ? 3 : test_is_slow() ? 5 : TEST_COUNT(dims)); d++) {
+    size_t num_dims = test_is_simulator() ? 4 : test_is_slow() ? 8 : TEST_COUNT(dims);
+    /* Each builds programs of its own; the seed says which half. */
+    size_t step = test_is_thorough() ? 1 : 2;
+    for (size_t d = test_seed() % step; d < num_dims; d += step) {
         const size_t *h = heads[d % TEST_COUNT(heads)];
         struct attention_case limits = {.batch = 3,
                                         .num_heads = h[0],
@@ -23,7 +26,7 @@ START_TEST(random_shapes) {
                                         .head_dim = dims[d][0],
                                         .value_dim = dims[d][1]};
         limits.mask = d % 3 == 1 ? TEST_MASK_BOOL : TEST_MASK_NONE;
-        limits.weights = d % 2 == 0;
+        limits.weights = d / 2 % 2 == 0;
         attention_note(&limits, solver, d);
         qkv_attention *plan = attention_plan(&limits, solver);
         for (size_t n = 0; plan && n < per_plan; n++) {
@@ -77,7 +80,7 @@ START_TEST(large_dims) {
     const char *solver = test_solver((size_t)_i);
     for (size_t d = 0; d < (test_is_slow() ? 1 : TEST_COUNT(dims)); d++) {
         struct attention_case c = {.batch = 1,
-                                   .num_heads = 2,
+                                   .num_heads = test_is_pressed() ? 1 : 2,
                                    .num_kv_heads = 1,
                                    .seq_q = test_cap(19),
                                    .seq_kv = test_cap(35),
@@ -94,11 +97,12 @@ START_TEST(large_dims) {
 END_TEST
 
 START_TEST(causal_alignment) {
-    static const size_t lengths[][2] = {{5, 9}, {9, 9}, {9, 5}, {1, 7}, {7, 1}, {33, 64}, {64, 33}, {40, 40}};
+    static const size_t lengths[][2] = {{33, 64}, {5, 9}, {9, 9}, {9, 5}, {1, 7}, {7, 1}, {64, 33}, {40, 40}};
     const char *solver = test_solver((size_t)_i);
-    struct attention_case c = {.batch = 2,
-                               .num_heads = 2,
-                               .num_kv_heads = 2,
+    size_t count = test_is_pressed() ? 6 : TEST_COUNT(lengths), heads = test_is_pressed() ? 1 : 2;
+    struct attention_case c = {.batch = heads,
+                               .num_heads = heads,
+                               .num_kv_heads = heads,
                                .seq_q = 64,
                                .seq_kv = 64,
                                .head_dim = 8,
@@ -107,7 +111,7 @@ START_TEST(causal_alignment) {
                                .scores = true,
                                .logsumexp = true};
     qkv_attention *plan = attention_plan(&c, solver);
-    for (size_t n = 0; plan && n < TEST_COUNT(lengths); n++)
+    for (size_t n = 0; plan && n < count; n++)
         for (int causal = QKV_CAUSAL_OFF; causal <= QKV_CAUSAL_LAST; causal++) {
             c.seq_q = lengths[n][0], c.seq_kv = lengths[n][1], c.causal = (qkv_causal)causal;
             attention_random_check(plan, &c, solver, 3 * n + (size_t)causal);
@@ -153,8 +157,8 @@ END_TEST
 START_TEST(grouped_heads) {
     static const size_t heads[][2] = {{8, 8}, {8, 4}, {8, 2}, {8, 1}, {9, 3}, {1, 1}};
     const char *solver = test_solver((size_t)_i);
-    for (size_t n = 0; n < TEST_COUNT(heads); n++) {
-        struct attention_case c = {.batch = 2,
+    for (size_t n = 0; n < TEST_COUNT(heads); n += test_is_pressed() ? 2 : 1) {
+        struct attention_case c = {.batch = test_is_pressed() ? 1 : 2,
                                    .num_heads = heads[n][0],
                                    .num_kv_heads = heads[n][1],
                                    .seq_q = 6,
@@ -196,7 +200,7 @@ START_TEST(scale_given) {
                                .scores = true,
                                .logsumexp = true};
     qkv_attention *plan = attention_plan(&c, solver);
-    for (size_t n = 0; plan && n < TEST_COUNT(scales); n++) {
+    for (size_t n = 0; plan && n < TEST_COUNT(scales); n += test_is_pressed() ? 2 : 1) {
         c.scale = scales[n];
         attention_random_check(plan, &c, solver, n);
     }
@@ -207,9 +211,10 @@ END_TEST
 /* A decode loop: one plan, seq_kv grows by one; then the few-queries regime over many keys. */
 START_TEST(decode) {
     const char *solver = test_solver((size_t)_i);
-    struct attention_case c = {.batch = 2,
-                               .num_heads = 4,
-                               .num_kv_heads = 2,
+    size_t kv_heads = test_is_pressed() ? 1 : 2;
+    struct attention_case c = {.batch = kv_heads,
+                               .num_heads = 2 * kv_heads,
+                               .num_kv_heads = kv_heads,
                                .seq_q = 4,
                                .seq_kv = test_cap(2100),
                                .head_dim = 64,
@@ -219,7 +224,7 @@ START_TEST(decode) {
     c.causal = QKV_CAUSAL_LAST, c.logsumexp = true, c.seq_q = 1;
     for (c.seq_kv = 1; plan && c.seq_kv <= test_cap(40); c.seq_kv += test_is_slow() ? 4 : 1)
         attention_random_check(plan, &c, solver, c.seq_kv);
-    for (c.seq_q = 1; plan && c.seq_q <= 4; c.seq_q++) {
+    for (c.seq_q = 1; plan && c.seq_q <= 4; c.seq_q += test_is_pressed() ? 3 : 1) {
         c.seq_kv = longest - 7 * (c.seq_q - 1);
         attention_random_check(plan, &c, solver, longest + c.seq_q);
     }

@@ -8,7 +8,7 @@
  * As PyTorch stores it, W transposed is [[1, 0], [10, -1]]. All numbers are small integers: exact. */
 START_TEST(worked_example) {
     float in_out[] = {1, 10, 0, -1}, out_in[] = {1, 0, 10, -1}, x[] = {2, 3};
-    for (size_t s = 0; s < 2 * TEST_NUM_SOLVERS; s++) {
+    for (size_t s = 0; s < (size_t)2 * TEST_NUM_SOLVERS; s++) {
         bool textbook = s % 2;
         struct linear_case c = {.batch = 1,
                                 .seq = 1,
@@ -89,7 +89,7 @@ START_TEST(tile_edges) {
         linear_note(&c, solver, n);
         linear_weights_make(&weights, &c, &random);
         qkv_linear *linear = linear_make(&c, &weights, solver);
-        for (size_t r = 0; linear && r < TEST_COUNT(edges); r += 1 + n % 4) {
+        for (size_t r = 0; linear && r < TEST_COUNT(edges); r += (1 + n % 4) * (test_is_pressed() ? 2 : 1)) {
             c.seq = edges[r];
             linear_note(&c, solver, n);
             linear_check(linear, &c, &weights, &random);
@@ -184,7 +184,7 @@ START_TEST(panels_left_over) {
         linear_note(&c, solver, n);
         linear_weights_make(&weights, &c, &random);
         qkv_linear *linear = linear_make(&c, &weights, solver);
-        for (size_t r = 0; linear && r < TEST_COUNT(rows); r++) {
+        for (size_t r = 0; linear && r < TEST_COUNT(rows); r += test_is_pressed() ? 2 : 1) {
             c.seq = rows[r];
             linear_note(&c, solver, n);
             linear_check(linear, &c, &weights, &random);

@@ -61,6 +61,14 @@ bool test_is_thorough(void) {
     return text && *text;
 }
 
+bool test_is_pressed(void) {
+    return test_is_simulator() && !test_is_thorough();
+}
+
+bool test_leaves_out(size_t row) {
+    return test_is_slow() && !test_is_thorough() && row % 2 != test_seed() % 2;
+}
+
 uint64_t test_seed(void) {
     const char *text = getenv("QKV_TEST_SEED");
     return text && *text ? strtoull(text, NULL, 0) : 1;
@@ -148,8 +156,14 @@ bool test_has_word(const char *text, const char *word) {
     return false;
 }
 
+static const char *const solvers[] = {NULL, "plain", "vector", "tile"};
+
+unsigned char test_num_solvers(void) {
+    const char *forced = getenv("QKV_SOLVER");
+    return forced && *forced ? 1 : (unsigned char)TEST_COUNT(solvers);
+}
+
 const char *test_solver(size_t index) {
-    static const char *const solvers[TEST_NUM_SOLVERS] = {NULL, "plain", "vector", "tile"};
     return solvers[index];
 }
 

@@ -28,6 +28,10 @@ bool test_is_slow(void);
 /* QKV_TEST_THOROUGH: time is no matter. */
 bool test_is_thorough(void);
 uint64_t test_seed(void); /* QKV_TEST_SEED */
+/* A simulator, where a case takes seconds and repeats what others have shown, and where time matters. */
+bool test_is_pressed(void);
+/* Of rows that show much the same a slow implementation gets every second one, the seed says which, where time matters. */
+bool test_leaves_out(size_t row);
 /* n cases at scale 1, fewer below, at least 1. */
 size_t test_cases(size_t n);
 /* A largest size: n at scale 1, smaller below, at least 5. */
@@ -62,8 +66,9 @@ void test_expect_cl(cl_int error, const char *call, const char *file, int line);
 /* Does text have `word`, delimited by anything but letters, digits and '_'? */
 bool test_has_word(const char *text, const char *word);
 
-/* NULL (the library's own choice) and each solver's name. */
-#define TEST_NUM_SOLVERS 4
+/* NULL (the library's own choice) and each solver's name; NULL alone where QKV_SOLVER forces one. */
+#define TEST_NUM_SOLVERS test_num_solvers()
+unsigned char test_num_solvers(void); /* fits an int as well as a size_t */
 const char *test_solver(size_t index);
 /* For a forced solver that answered QKV_UNSUPPORTED: a counted skip with its reason, and true. */
 bool test_solver_refused(qkv_status status, const char *solver);
