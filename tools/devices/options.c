@@ -36,6 +36,7 @@ static const char usage[] =
     "      --no-probe         nothing: only what the drivers claim\n"
     "      --measure-memory   allocations up to what the driver claims, not just a quarter of the free memory\n"
     "      --timeout SECONDS  for a device's trials, and for the listing (60)\n"
+    "      --root DIR         hardware without a driver is looked for in DIR/dev and DIR/sys\n"
     "\n"
     "  -h, --help             this text\n"
     "  -V, --version          the version\n"
@@ -68,7 +69,7 @@ static const struct option names[] = {
     {"self-test", no_argument, NULL, OPTION_SELF_TEST},
     {"best", required_argument, NULL, OPTION_BEST},
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"root", required_argument, NULL, OPTION_ROOT}, /* for tests: where /dev and /sys are looked for */
+    {"root", required_argument, NULL, OPTION_ROOT},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
