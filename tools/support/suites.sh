@@ -1,7 +1,7 @@
 # What tools/run-checks and tools/check-all share: to be sourced by them. They set `logs`, a folder, and `table`, a file.
 export BUILD="${BUILD:-build}" QKV_TEST_MODEL="${QKV_TEST_MODEL:-build/model}"
 export LC_ALL=C
-timeout_s=${CHECK_TIMEOUT:-300}
+timeout_s=${CHECK_TIMEOUT:-600}
 passed=0 failed=0 skipped=0 culprits=
 # What the caller's shell prefers is not what is tested.
 unset QKV_SOLVER QKV_GEMM QKV_LIMITS QKV_CACHE_SIZE QKV_TEST_SEED CK_RUN_SUITE CK_RUN_CASE
