@@ -7,6 +7,7 @@
 
 BUILD ?= build
 MODEL ?= build/model
+ONNX ?= build/onnx
 CC ?= cc
 CFLAGS ?= -O2 -g
 PKG_CONFIG ?= pkg-config
@@ -60,6 +61,12 @@ DEBIAN_devices := libjansson-dev libutf8proc-dev
 DEBIAN_attend := libjansson-dev libutf8proc-dev libcairo2-dev libpango1.0-dev
 DEBIAN_bench := libjansson-dev
 
+# onnx-attention is tools/onnx-attention.c and tools/onnx/*.c; protobuf-c makes the rest of ONNX's own description.
+PACKAGES_onnx := libprotobuf-c jansson
+DEBIAN_onnx := libprotobuf-c-dev protobuf-c-compiler libjansson-dev
+PROTOC_C ?= protoc-c
+PROTO := $(BUILD)/onnx-proto/onnx.pb-c
+
 TOOL_SOURCES := $(wildcard tools/*.c tools/*/*.c)
 TOOL_MODULES := $(sort $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))) support)
 TEST_SOURCES := $(sort $(wildcard tests/test_*.c))
@@ -71,13 +78,15 @@ archive = $(BUILD)/tools/$(1).a
 objects = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1))))
 # Its packages are there, or nothing: asked anew in each make, since bootstrap installs between two.
 have = $(and $(wildcard tools/qkv-$(1).c),$(shell $(PKG_CONFIG) --exists $(PACKAGES_$(1)) 2>/dev/null && echo yes))
+have_protobuf = $(shell $(PKG_CONFIG) --exists $(PACKAGES_onnx) 2>/dev/null && command -v $(PROTOC_C) >/dev/null && echo yes)
+have_onnx = $(and $(wildcard $(ONNX)/onnx.proto),$(have_protobuf))
 
 .PHONY: all lib tools tests
 all: lib tools ## the library (static and shared) and the tools whose libraries are there
 
 lib: $(BUILD)/libqkv.a $(BUILD)/$(SHARED_LINK)
 
-tools: $(foreach t,$(TOOLS),$(if $(call have,$(t)),$(BUILD)/qkv-$(t),skip-$(t)))
+tools: $(foreach t,$(TOOLS),$(if $(call have,$(t)),$(BUILD)/qkv-$(t),skip-$(t))) $(if $(have_onnx),$(BUILD)/onnx-attention,skip-onnx)
 
 tests: $(TEST_PROGRAMS) standins
 
@@ -85,6 +94,12 @@ tests: $(TEST_PROGRAMS) standins
 $(TOOLS:%=skip-%): skip-%:
 	@$(if $(wildcard tools/qkv-$*.c),echo "qkv-$* is left out: it needs $(PACKAGES_$*)" \
 	    "(Debian, Ubuntu: apt-get install pkg-config $(DEBIAN_$*))",:)
+
+.PHONY: skip-onnx
+skip-onnx:
+	@$(if $(have_protobuf),echo "onnx-attention is left out: $(ONNX)/onnx.proto is not there (tools/fetch-onnx brings it)", \
+	    echo "onnx-attention is left out: it needs $(PACKAGES_onnx) and $(PROTOC_C)" \
+	    "(Debian, Ubuntu: apt-get install pkg-config $(DEBIAN_onnx))")
 
 # ---- library ----
 $(BUILD)/src/%.o: src/%.c
@@ -133,6 +148,22 @@ $(BUILD)/qkv-$(1): $(BUILD)/tools/qkv-$(1).o $(call archive,$(1)) $(call archive
 	$$(call SAY,LINK) $$(LINK) -o $$@ $$^ $$(shell $$(PKG_CONFIG) --libs $$(PACKAGES_$(1))) $$(SYSTEM_LIBS)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
+
+ONNX_OBJECTS := $(BUILD)/tools/onnx-attention.o $(call objects,tools/onnx/*.c)
+$(ONNX_OBJECTS): TOOL_CFLAGS = -isystem $(dir $(PROTO)) $(shell $(PKG_CONFIG) --cflags $(PACKAGES_onnx))
+$(ONNX_OBJECTS): | $(PROTO).h
+$(PROTO).h: $(PROTO).c
+$(PROTO).c: $(ONNX)/onnx.proto
+	@mkdir -p $(@D)
+	$(call SAY,GEN) $(PROTOC_C) --proto_path=$(<D) --c_out=$(@D) $<
+
+# Generated code is nobody's to improve: no warnings.
+$(PROTO).o: $(PROTO).c
+	$(call SAY,CC) $(CC) -w -fPIC -pthread $(SANITIZE) $(CFLAGS) $(shell $(PKG_CONFIG) --cflags libprotobuf-c) -c $< -o $@
+
+$(BUILD)/onnx-attention: $(ONNX_OBJECTS) $(PROTO).o $(call archive,support) $(BUILD)/libqkv.a
+	$(call SAY,LINK) $(LINK) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(PACKAGES_onnx)) $(SYSTEM_LIBS)
+
 $(call objects,tools/support/*.c): TOOL_CFLAGS = $(shell $(PKG_CONFIG) --cflags jansson)
 
 # ---- tests ----
@@ -170,7 +201,7 @@ $(BUILD)/tests/standins/%.so: tests/standins/%.c
 # What comes after bootstrap is a make of its own: it sees the packages that were just installed.
 AGAIN = +@$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CORES))
 CORES = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-EXPORTED = BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(SANITIZE)' QKV_TEST_MODEL='$(MODEL)'
+EXPORTED = BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(SANITIZE)' QKV_TEST_MODEL='$(MODEL)' QKV_TEST_ONNX='$(ONNX)'
 
 .PHONY: bootstrap model demo check check-profiles run-check check-asan check-ubsan check-tsan bench
 bootstrap: ## installs the packages that are missing (Debian, Ubuntu) or says which they are
@@ -185,6 +216,7 @@ demo: bootstrap ## builds, shows the devices, and a transformer's attention on a
 
 check: bootstrap ## every test on every OpenCL implementation at hand; DEVICE=SELECTOR: on that device only
 	@test -n '$(NO_INSTALL)' || tools/fetch-model '$(MODEL)' || test "$$CI" != true
+	@test -n '$(NO_INSTALL)' || tools/fetch-onnx '$(ONNX)' || test "$$CI" != true
 	$(AGAIN) run-check
 
 run-check: all tests
