@@ -6,6 +6,8 @@
 /* Lengths that reach the decode and the general regime, more than one block of each kind, and their tails. */
 #define MAX_Q 35
 #define MAX_KV 600
+/* What plans for no more keys are tried with: what only longer ones need is then not built. */
+#define FEW_KV 256
 
 struct shape {
     size_t seq_q, seq_kv;
@@ -188,12 +190,12 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
     struct qkvi_problem problem = {.operation = QKVI_ATTENTION, .u.attention = *like};
     problem.u.attention.num_heads = problem.u.attention.num_kv_heads = problem.u.attention.max_batch = 1;
     problem.u.attention.max_seq_q = MAX_Q;
-    problem.u.attention.max_seq_kv = MAX_KV;
+    problem.u.attention.max_seq_kv = like->max_seq_kv > FEW_KV ? MAX_KV : FEW_KV;
     struct buffers t = {.like = like, .d = like->head_dim, .dv = like->value_dim};
     void *state = NULL;
     size_t workspace = 0;
     qkv_status status = solver->create(&state, programs, &problem);
-    if (status == QKV_UNSUPPORTED && like->max_seq_kv < MAX_KV) {
+    if (status == QKV_UNSUPPORTED && like->max_seq_kv < problem.u.attention.max_seq_kv) {
         problem.u.attention.max_seq_kv = like->max_seq_kv;
         status = solver->create(&state, programs, &problem);
     }

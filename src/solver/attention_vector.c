@@ -68,13 +68,14 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
 }
 
 /*
- * Iterations a key, at worst: products with every dim, values selected row by row, a mask gathered element by element;
- * three times where weights and scores are written.
+ * Iterations a key, at worst: products with every dim, values selected row by row, a mask gathered element by element,
+ * another storage converted so; three times where weights and scores are written.
  */
 static qkv_status check_iterations(const struct attention_vector *vector, size_t max_iterations) {
     const struct qkvi_attention_problem *p = &vector->problem;
+    const size_t staged = (p->k_dtype != QKV_F32 ? p->head_dim : 0) + (p->v_dtype != QKV_F32 ? p->value_dim : 0);
     const size_t per_key =
-        (p->head_dim + (2 * p->value_dim + 4 * vector->width) * vector->vectors) * (p->weights ? 3 : 1);
+        (p->head_dim + staged + (2 * p->value_dim + 4 * vector->width) * vector->vectors) * (p->weights ? 3 : 1);
     if (p->max_seq_kv <= max_iterations / per_key) return QKV_OK;
     return qkvi_fail(QKV_UNSUPPORTED, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys",
                      p->max_seq_kv, max_iterations / per_key);

@@ -8,7 +8,7 @@
 
 struct qkvi_decode {
     struct qkvi_attention_problem problem;
-    struct qkvi_kernel *kernel, *merge;
+    struct qkvi_kernel *kernel, *merge; /* merge: NULL where no run can split the keys */
     unsigned width;
 };
 
@@ -30,6 +30,14 @@ static unsigned choose_width(const struct qkvi_attention_problem *problem, unsig
     return width >= 4 ? width : 0;
 }
 
+/* Into how many parts the keys of one key head are split: most where the batch is 1. */
+static size_t count_splits(size_t batch, size_t num_kv_heads, size_t keys) {
+    const size_t heads = batch >= GROUPS ? GROUPS : batch * num_kv_heads;
+    const size_t wanted = heads >= GROUPS ? 1 : qkvi_div_up(GROUPS, heads);
+    const size_t most = qkvi_div_up(keys, LEAST_KEYS);
+    return most < wanted ? (most == 0 ? 1 : most) : wanted;
+}
+
 static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_programs *programs) {
     static const char stem[] = "attention_decode_vector";
     const struct qkvi_attention_problem *problem = &decode->problem;
@@ -38,7 +46,7 @@ static qkv_status create_kernels(struct qkvi_decode *decode, struct qkvi_program
     snprintf(options, sizeof options, "-DVW=%u -DMAX_ROWS=%d -DHEAD_DIM=%zu -DVALUE_DIM=%zu %s", decode->width,
              MOST_ROWS, problem->head_dim, problem->value_dim, features);
     const qkv_status status = qkvi_kernel_create(&decode->kernel, programs, stem, options, "attention_decode");
-    if (status != QKV_OK) return status;
+    if (status != QKV_OK || count_splits(1, problem->num_kv_heads, problem->max_seq_kv) == 1) return status;
     return qkvi_kernel_create(&decode->merge, programs, stem, options, "attention_merge");
 }
 
@@ -67,14 +75,6 @@ void qkvi_decode_destroy(struct qkvi_decode *decode) {
     free(decode);
 }
 
-/* Into how many parts the keys of one key head are split. */
-static size_t count_splits(size_t batch, size_t num_kv_heads, size_t seq_kv) {
-    const size_t heads = batch >= GROUPS ? GROUPS : batch * num_kv_heads;
-    const size_t wanted = heads >= GROUPS ? 1 : qkvi_div_up(GROUPS, heads);
-    const size_t most = qkvi_div_up(seq_kv, LEAST_KEYS);
-    return most < wanted ? (most == 0 ? 1 : most) : wanted;
-}
-
 bool qkvi_decode_workspace(size_t *out_bytes, const struct qkvi_decode *decode) {
     *out_bytes = 0;
     if (decode == NULL) return true;
@@ -98,12 +98,21 @@ bool qkvi_decode_takes(const struct qkvi_decode *decode, const struct qkvi_atten
     return few_rows && adjacent && run->weights.buffer == NULL && run->scores.buffer == NULL;
 }
 
+/* The most keys that a run's rows see together; which ones they are may be known on the device only. */
+static size_t count_keys(const struct qkvi_attention_problem *problem, const struct qkvi_attention_run *run) {
+    const struct qkvi_attention_terms *terms = &run->terms;
+    if (!problem->terms || terms->left >= QKVI_UNBOUNDED || terms->right >= QKVI_UNBOUNDED) return run->seq_kv;
+    const uint64_t window = (uint64_t)terms->left + (uint64_t)terms->right + run->seq_q;
+    return window < run->seq_kv ? (size_t)window : run->seq_kv;
+}
+
 qkv_status qkvi_decode_run(const struct qkvi_decode *decode, struct qkvi_chain *chain,
                            const struct qkvi_attention_run *run) {
     const struct qkvi_attention_problem *problem = &decode->problem;
-    const size_t wanted = count_splits(run->batch, problem->num_kv_heads, run->seq_kv);
-    const size_t keys = qkvi_round_up(qkvi_div_up(run->seq_kv, wanted), KEY_BLOCK);
-    const size_t splits = run->seq_kv == 0 ? 1 : qkvi_div_up(run->seq_kv, keys);
+    const size_t seen = count_keys(problem, run);
+    const size_t wanted = count_splits(run->batch, problem->num_kv_heads, seen);
+    const size_t keys = qkvi_round_up(qkvi_div_up(seen, wanted), KEY_BLOCK);
+    const size_t splits = seen == 0 ? 1 : qkvi_div_up(seen, keys);
     const size_t rows = run->seq_q * group_size(problem);
     const size_t global[3] = {splits, problem->num_kv_heads, run->batch};
     const size_t merge_global[3] = {rows, problem->num_kv_heads, run->batch};
@@ -132,5 +141,6 @@ qkv_status qkvi_decode_run(const struct qkvi_decode *decode, struct qkvi_chain *
 
 void qkvi_decode_describe(const struct qkvi_decode *decode, struct qkvi_text *text) {
     if (decode == NULL) return;
-    qkvi_text_add(text, "; up to %d query rows a group: dims along lanes, keys split", MOST_ROWS);
+    qkvi_text_add(text, "; up to %d query rows a group: dims along lanes%s", MOST_ROWS,
+                  decode->merge != NULL ? ", keys split" : "");
 }
