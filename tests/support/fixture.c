@@ -156,7 +156,7 @@ bool test_has_word(const char *text, const char *word) {
     return false;
 }
 
-static const char *const solvers[] = {NULL, "plain", "vector", "tile"};
+static const char *const solvers[TEST_MOST_SOLVERS] = {NULL, "plain", "vector", "tile"};
 
 unsigned char test_num_solvers(void) {
     const char *forced = getenv("QKV_SOLVER");

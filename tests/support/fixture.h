@@ -68,6 +68,7 @@ bool test_has_word(const char *text, const char *word);
 
 /* NULL (the library's own choice) and each solver's name; NULL alone where QKV_SOLVER forces one. */
 #define TEST_NUM_SOLVERS test_num_solvers()
+#define TEST_MOST_SOLVERS 4
 unsigned char test_num_solvers(void); /* fits an int as well as a size_t */
 const char *test_solver(size_t index);
 /* For a forced solver that answered QKV_UNSUPPORTED: a counted skip with its reason, and true. */
