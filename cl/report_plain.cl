@@ -70,9 +70,14 @@ kernel void report_top(REPORT_ARGS, global int *keys, global float *top_weights,
     struct heap heap;
     heap_clear(&heap, n);
     const long last = min(h.reach.end - 1, i + h.reach.high);
-    for (long j = max(0L, i + h.reach.low); j <= last; j++)
-        heap_add(&heap, head_weight(&h, i, j), (int)j);
+    for (long j = max(0L, i + h.reach.low); j <= last; j++) {
+        const float weight = head_weight(&h, i, j);
+        heap_add(&heap, isnan(weight) ? INFINITY : weight, (int)j);
+    }
     heap_sort(&heap);
-    report_top_write(&heap, keys, attention_row(keys_view, batch, head, i, SHAPE_SEQ_Q(shape)), keys_view.s4,
-                     top_weights, attention_row(top_view, batch, head, i, SHAPE_SEQ_Q(shape)), top_view.s4, wanted);
+    const long keys_at = attention_row(keys_view, batch, head, i, SHAPE_SEQ_Q(shape));
+    const long weights_at = attention_row(top_view, batch, head, i, SHAPE_SEQ_Q(shape));
+    for (int r = 0; r < n; r++)
+        top_write(keys, keys_at + r * keys_view.s4, top_weights, weights_at + r * top_view.s4, heap.weight[r],
+                  heap.key[r], wanted);
 }

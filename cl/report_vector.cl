@@ -3,11 +3,12 @@
  *
  *   report_keys     LANES keys a work-item, along the vector lanes: their scores' stages and weights in a storage dtype,
  *                   and their weights summed over the queries that see any of them, in their order
- *   report_queries  LANES queries a work-item, along the lanes: for each the n keys of largest weight; a lane leaves the
- *                   vectors only for a key that may be among them
+ *   report_queries  LANES queries a work-item, along the lanes: for each the n keys of largest weight, in lists
+ *                   that are kept sorted for all lanes at once
  *
  * No two work-items write one element, so results do not depend on how they are scheduled. Loops make at most
- * seq * (head_dim + 12 * LANES) + LANES * (head_dim + 9 * MOST_TOP) iterations, seq that of the other side.
+ * seq * (head_dim + 12 * LANES + MOST_TOP * TQ) + LANES * (head_dim + 2 * MOST_TOP) iterations, seq that of the other
+ * side.
  *
  * NDRange: (blocks of LANES keys or queries, heads, batch), local size 1.
  *
@@ -20,7 +21,6 @@
 #include "attention_args.clh"
 #include "attention_dot.clh"
 #include "report_args.clh"
-#include "report_heap.clh"
 
 #ifndef TQ
 #define TQ 4
@@ -150,7 +150,7 @@ kernel void report_keys(REPORT_ARGS, int stage, int dtype, global float *receive
                            (int)min(h.reach.end - j0, (long)n));
             for (int i = 0; i < TQ; i++) {
                 const vec raw = products[t * TQ + i] * (vec)(h.scale);
-                const ivec seen = lane[i] >= low & lane[i] < high & add[i] != (vec)(-INFINITY);
+                const ivec seen = (lane[i] >= low) & (lane[i] < high) & (add[i] != (vec)(-INFINITY));
                 const vec score = lanes_stage(raw, &h, distance, -1.0f, lane[i], STAGE_MASKED) + add[i];
                 const vec weight = seen ? qkv_exp2((score - lse_row) * (vec)(QKV_LOG2E)) : (vec)(0.0f);
                 sum[i] += weight;
@@ -172,34 +172,23 @@ kernel void report_keys(REPORT_ARGS, int stage, int dtype, global float *receive
                         sum[i], i * VW, n, STORAGE_F32);
 }
 
-/*
- * The score up to which no key can be among the best any more; NaN while there is room, which no score is up to. Somewhat
- * lower than the worst one's own, by more than exp() and log() err.
- */
-static float heap_threshold(const struct heap *heap, float lse)
+/* Puts a key where it belongs in the lanes' lists, one that is TQ vectors apart for each rank: it is better than the
+ * last, and comes behind equals, for keys come in rising order. */
+static void lists_add(vec *best, ivec *keys, int top, vec weight, ivec hit, int key)
 {
-    const float weight = heap->weight[0], fall = log(weight);
-    if (weight < 0.0f || weight == INFINITY)
-        return NAN;
-    /* Below, weights are 0 even as subnormal numbers. */
-    return max(lse + fall - 1e-6f * (2.0f + fabs(lse) + fabs(fall)), lse - 105.0f);
-}
-
-/* The lanes of one vector whose score may be among their best. */
-static QKV_NOINLINE void lanes_add(struct heap *heaps, vec *threshold, vec score, vec lse, ivec hit, int key)
-{
-    float scores[VW], sums[VW], thresholds[VW];
-    int hits[VW];
-    QKV_VSTORE(score, scores);
-    QKV_VSTORE(lse, sums);
-    QKV_VSTORE(*threshold, thresholds);
-    QKV_PASTE(vstore, VW)(hit, 0, hits);
-    for (int e = 0; e < VW; e++)
-        if (hits[e]) {
-            heap_add(heaps + e, exp(scores[e] - sums[e]), key);
-            thresholds[e] = heap_threshold(heaps + e, sums[e]);
-        }
-    *threshold = QKV_VLOAD(thresholds);
+    int r = (top - 1) * TQ;
+    best[r] = hit ? weight : best[r];
+    keys[r] = hit ? (ivec)(key) : keys[r];
+    for (; r > 0; r -= TQ) {
+        const vec lower = best[r], upper = best[r - TQ];
+        const ivec lower_key = keys[r], upper_key = keys[r - TQ], swap = lower > upper;
+        if (!any(swap))
+            break;
+        best[r] = swap ? upper : lower;
+        best[r - TQ] = swap ? lower : upper;
+        keys[r] = swap ? upper_key : lower_key;
+        keys[r - TQ] = swap ? lower_key : upper_key;
+    }
 }
 
 kernel void report_queries(REPORT_ARGS, global int *keys, global float *top_weights, long8 keys_view, long8 top_view,
@@ -208,21 +197,21 @@ kernel void report_queries(REPORT_ARGS, global int *keys, global float *top_weig
     const long head = (long)get_global_id(1), batch = (long)get_global_id(2), i0 = (long)get_global_id(0) * LANES;
     const long seq_q = SHAPE_SEQ_Q(shape);
     const int n = (int)min((long)LANES, seq_q - i0);
-    struct heap heaps[LANES];
-    vec x[MAX_DIM * TQ], products[TK * TQ], lse_lanes[TQ], threshold[TQ], add[TQ];
-    ivec lane[TQ];
+    vec x[MAX_DIM * TQ], products[TK * TQ], lse_lanes[TQ], add[TQ], best[MOST_TOP * TQ];
+    ivec lane[TQ], best_keys[MOST_TOP * TQ];
     struct head h;
     HEAD_SET(h, batch, head)
     const bool masked = (h.flags & (FLAG_MASK_BOOL | FLAG_MASK_ADD)) != 0;
     load_queries(x, h.q + i0 * h.q_row, h.q_row, h.q_step, n, h.head_dim);
     for (int i = 0; i < TQ; i++) {
-        threshold[i] = (vec)(NAN);
         add[i] = (vec)(0.0f);
         lane[i] = lane_numbers(i);
     }
-    for (int e = 0; e < LANES; e++) {
-        heap_clear(heaps + e, top);
+    for (int e = 0; e < LANES; e++)
         ((float *)lse_lanes)[e] = h.lse[(i0 + min(e, n - 1)) * h.lse_row];
+    for (int r = 0; r < top * TQ; r++) {
+        best[r] = (vec)(-1.0f);
+        best_keys[r] = (ivec)(-1);
     }
     const long end = min(h.reach.end, i0 + n + h.reach.high);
     for (long j0 = max(0L, i0 + h.reach.low); j0 < end; j0 += TK) {
@@ -238,16 +227,20 @@ kernel void report_queries(REPORT_ARGS, global int *keys, global float *top_weig
             for (int i = 0; i < TQ; i++) {
                 const vec score = lanes_stage(products[t * TQ + i] * (vec)(h.scale), &h, distance, 1.0f, lane[i],
                                               STAGE_MASKED) + add[i];
-                const ivec seen = lane[i] >= low & lane[i] < high & add[i] != (vec)(-INFINITY);
-                const ivec hit = seen & ~(score <= threshold[i]);
+                const ivec seen = (lane[i] >= low) & (lane[i] < high) & (add[i] != (vec)(-INFINITY));
+                const vec weight = qkv_exp2((score - lse_lanes[i]) * (vec)(QKV_LOG2E));
+                const vec ranked = isnan(weight) ? (vec)(INFINITY) : weight;
+                const ivec hit = seen & (ranked > best[(top - 1) * TQ + i]);
                 if (any(hit))
-                    lanes_add(heaps + i * VW, threshold + i, score, lse_lanes[i], hit, (int)key);
+                    lists_add(best + i, best_keys + i, top, ranked, hit, (int)key);
             }
         }
     }
     for (int e = 0; e < n; e++) {
-        heap_sort(heaps + e);
-        report_top_write(heaps + e, keys, attention_row(keys_view, batch, head, i0 + e, seq_q), keys_view.s4,
-                         top_weights, attention_row(top_view, batch, head, i0 + e, seq_q), top_view.s4, wanted);
+        const long keys_at = attention_row(keys_view, batch, head, i0 + e, seq_q);
+        const long weights_at = attention_row(top_view, batch, head, i0 + e, seq_q);
+        for (int r = 0; r < top; r++)
+            top_write(keys, keys_at + r * keys_view.s4, top_weights, weights_at + r * top_view.s4,
+                      ((const float *)best)[r * LANES + e], ((const int *)best_keys)[r * LANES + e], wanted);
     }
 }

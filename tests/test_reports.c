@@ -1,4 +1,6 @@
 /* What is derived from scores and weights: stages, other dtypes, weight received, top keys. */
+#include <string.h>
+
 #include "support/report_case.h"
 
 static const struct report_plan plans[] = {
@@ -17,10 +19,16 @@ static const char *const solvers[] = {NULL, "report=plain", "report=vector", "pl
 
 #define ALL .scores = true, .weights = true, .logsumexp = true, .received = true
 
+/* A simulator takes a thousand times as long: mixed storage there, and each report's solver once. */
+static bool is_left_out(size_t plan, size_t solver) {
+    return test_is_simulator() && (plan != 1 || !solvers[solver] || !strchr(solvers[solver], '='));
+}
+
 /* Runs a list of cases on every plan and solver. */
 static void check_all(const struct report_case *cases, size_t n) {
     for (size_t p = 0; p < TEST_COUNT(plans); p++)
         for (size_t s = 0; s < TEST_COUNT(solvers); s++) {
+            if (is_left_out(p, s)) continue;
             test_note("head_dim %zu, solver %s", plans[p].head_dim, solvers[s] ? solvers[s] : "(default)");
             qkv_attention *attention = report_plan_make(&plans[p], solvers[s]);
             for (size_t i = 0; attention && i < n; i++) {
@@ -192,7 +200,7 @@ static struct report_case random_case(struct test_random *random) {
 START_TEST(any) {
     for (size_t p = 0; p < TEST_COUNT(plans); p++)
         for (size_t s = 0; s < TEST_COUNT(solvers); s++) {
-            qkv_attention *attention = report_plan_make(&plans[p], solvers[s]);
+            qkv_attention *attention = is_left_out(p, s) ? NULL : report_plan_make(&plans[p], solvers[s]);
             for (size_t i = 0; attention && i < test_cases(25); i++) {
                 struct test_random random = test_random_start(test_seed(), 1000 + i);
                 const struct report_case c = random_case(&random);

@@ -124,7 +124,8 @@ typedef struct qkv_attention_args {
      * its length and positions begin after the past. past_k (batch, num_kv_heads, seq_past, head_dim), present_k
      * (batch, num_kv_heads, seq_past + seq_kv, head_dim), past_v and present_v alike. Both or none of k and v; without
      * past, present is a copy of k and v. Where past is the beginning of present in place (memory, offset, strides),
-     * only what is new is written. past without present is QKV_INVALID_ARGUMENT, past with kv_lengths too.
+     * only what is new is written. Elements are copied as the bits that they are. past without present is
+     * QKV_INVALID_ARGUMENT, past with kv_lengths too.
      */
     const qkv_tensor *past_k, *past_v, *present_k, *present_v;
     /* A cache with padding: I32 or I64 (batch), the keys from kv_lengths[b] on are excluded. Data on the device is not
@@ -137,11 +138,17 @@ typedef struct qkv_attention_args {
     int64_t query_offset; /* the position of query 0 where `causal` is not QKV_CAUSAL_LAST, which demands 0 */
     float softcap;        /* above 0; 0: off */
     qkv_scores_stage scores_stage;
-    /* Reduced views of the weights, which stay O(seq): */
-    const qkv_tensor *received;    /* out: F32 (batch, num_heads, seq_kv): each key's weights summed over the queries */
+    /*
+     * Reduced views of the weights, which stay O(seq). They, and scores and weights in other dtypes than F32 or at other
+     * stages, are computed from the log-sum-exp in a pass of their own over the keys, which reads no values.
+     * A query whose weights are NaN (one that has NaN, or sees a key that has) makes `received` NaN for all keys that it
+     * sees, and has the first n of these keys in top_keys, with weights NaN.
+     */
+    const qkv_tensor *received;    /* out: F32 (batch, num_heads, seq_kv): each key's weights summed over the queries
+                                      (H2O: Zhang et al. 2023); sinks receive what is missing to seq_q */
     const qkv_tensor *top_keys;    /* out: I32 (batch, num_heads, seq_q, n): the n keys of largest weight, falling, the
                                       lower index first among equals; -1 where fewer are not excluded. n is 1 to 64 */
-    const qkv_tensor *top_weights; /* out: F32, the same shape: their weights, 0 at -1 */
+    const qkv_tensor *top_weights; /* out: F32, the same shape: their weights, 0 at -1. Either may be had alone */
 } qkv_attention_args;
 
 #define QKV_ATTENTION_ARGS_INIT                                                                                      \
@@ -160,10 +167,12 @@ QKV_API qkv_status qkv_attention_run(const qkv_attention *attention, cl_command_
                                      const qkv_attention_args *args, cl_uint num_wait,
                                      const cl_event *wait_list, cl_event *event);
 
-/* Scratch bytes one run needs, at most, within the plan's limits. */
+/* Scratch bytes one run needs, at most, within the plan's limits. Where reports start from the log-sum-exp, this has room
+ * for it, max_batch * num_heads * max_seq_q floats. */
 QKV_API size_t qkv_attention_workspace_bytes(const qkv_attention *attention);
 
-/* One line: solver, tile, regimes, workspace. Lives as long as the plan. Never NULL. */
+/* One line: solver, tile, regimes; then what copies a past and computes reports, where features need them. Lives as long
+ * as the plan. Never NULL. */
 QKV_API const char *qkv_attention_describe(const qkv_attention *attention);
 
 #ifdef __cplusplus

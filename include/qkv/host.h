@@ -12,7 +12,9 @@ extern "C" {
  * These upload, run on the context's queue, download, and return when the results are there. Arrays
  * are dense and row-major. They build nothing twice, but they do move and repack everything at each call: a
  * program that runs the same weights again uses qkv_linear, qkv_attention or qkv_layer.
- * Not to be had here: a mask, scores or log-sum-exp of a layer; qkv_layer has them.
+ * Not to be had here: a mask, scores or log-sum-exp of a layer, which qkv_layer has; of attention, what its struct below
+ * has no field for: softcaps, windows, lengths, ALiBi, sinks, a past, reports, other storage than F32; qkv_attention has
+ * them.
  * Safe to call from several threads. Errors: those of the objects they stand for. On an error the
  * output arrays' contents are undefined.
  */

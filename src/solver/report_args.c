@@ -1,6 +1,6 @@
 #include "solver/report_args.h"
 
-/* The same values as in cl/report_heap.clh. */
+/* The same values as in cl/report_args.clh. */
 enum { TOP_KEYS = 1, TOP_WEIGHTS = 2 };
 
 static void set_common(struct qkvi_attention_args *args, const struct qkvi_attention_problem *problem,

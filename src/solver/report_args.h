@@ -4,7 +4,7 @@
 
 #include "solver/attention_args.h"
 
-#define QKVI_MOST_TOP 64 /* as MOST_TOP in cl/report_heap.clh */
+#define QKVI_MOST_TOP 64 /* as MOST_TOP in cl/report_args.clh */
 
 /* The reports' own scores and weights in the place of attention's, and what kernels take beyond these. `args` points
  * into itself and these fields: do not copy it. */

@@ -35,8 +35,9 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
 static qkv_status check_iterations(const struct report_vector *vector, size_t limit) {
     const struct qkvi_attention_problem *p = &vector->problem;
     const size_t longest = p->max_seq_q > p->max_seq_kv ? p->max_seq_q : p->max_seq_kv;
-    const size_t fixed = lanes(vector) * (p->head_dim + 9 * QKVI_MOST_TOP);
-    const size_t most = limit > fixed ? (limit - fixed) / (p->head_dim + 12 * lanes(vector)) : 0;
+    const size_t fixed = lanes(vector) * (p->head_dim + 2 * QKVI_MOST_TOP);
+    const size_t each = p->head_dim + 12 * lanes(vector) + QKVI_MOST_TOP * vector->vectors;
+    const size_t most = limit > fixed ? (limit - fixed) / each : 0;
     if (longest <= most) return QKV_OK;
     return qkvi_fail(QKV_UNSUPPORTED,
                      "max_seq_q is %zu and max_seq_kv %zu; the device's loops are cut short beyond %zu", p->max_seq_q,
