@@ -14,7 +14,8 @@
  * its maximum, sum, and whether it saw a key. `shape` and the views: see attention_args.clh; dims of K and V are
  * adjacent.
  *
- * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4), MASK.
+ * Macros: VW lanes, HEAD_DIM and VALUE_DIM (multiples of VW), MAX_ROWS query rows (a multiple of 4); features and
+ * storage: attention_args.clh.
  */
 #include "common.clh"
 #include "storage.clh"

@@ -12,7 +12,7 @@
  * whole group are numbered through, so that K and V are read once a group.
  *
  * Macros: VW lanes, TK x TQ register tile (keys or dims x vectors of queries), KB keys a block, UNROLL 4 or 1 steps of
- * the inner loops at once, MAX_DIM the largest of head_dim and value_dim, MASK and WEIGHTS the features.
+ * the inner loops at once, MAX_DIM the largest of head_dim and value_dim; features and storage: attention_args.clh.
  */
 #include "common.clh"
 #include "storage.clh"
@@ -214,7 +214,7 @@ __kernel void attention_vector(global const q_type *q, global const k_type *k, g
 #if TERMS
         bent = b.bent;
 #endif
-        int mode = edge || masked || upper_idle(&b) ? EDGE : SCORES;
+        int mode = edge || masked || upper_begin(&b, n) > 0 ? EDGE : SCORES;
         /* A row's only block has its true maximum: one key is copied exactly. */
         if (mode == SCORES && !keep && !bent && n >= TK && keys - start > KB) {
             mode = GUESS;
@@ -230,7 +230,8 @@ __kernel void attention_vector(global const q_type *q, global const k_type *k, g
         if (edge && !all_finite(values, view, n, value_dim))
             add_values_selected(o, s, values, view, n, value_dim);
         else
-            add_block_values(o, s, &b, values, view, n, value_dim, mode == EDGE ? lower_end(&b, limit, n) : n);
+            add_block_values(o, s, values, view, n, value_dim, mode == EDGE ? upper_begin(&b, n) : 0,
+                             mode == EDGE ? lower_end(&b, limit, n) : n);
     }
     vec inverse[TQ];
     for (int i = 0; i < TQ; i++)
