@@ -75,7 +75,7 @@ struct block {
     ivec query[TQ];     /* each lane's query less `first` */
 #if TERMS
     float softcap;
-    bool bent;            /* softcap or ALiBi is on */
+    bool sloped, bent;    /* ALiBi is on; ALiBi or softcap */
     vec slope[TQ];
     int low;              /* lane r sees keys from low + query[r] on, counted from the block's first */
     vec distance[TQ];     /* from each lane's query to the block's first key */
