@@ -1,8 +1,9 @@
 /*
  * Scaled dot-product attention for CPU devices, few query rows against many keys: decoding with a KV cache.
  *
- *   out[r,:] = sum_j exp(score[r,j] - lse[r]) v[j,:],  score[r,j] = scale * q[r,:].k[j,:] + mask[r,j]
+ *   out[r,:] = sum_j exp(score[r,j] - lse[r]) v[j,:],  score[r,j] = scale * q[r,:].k[j,:] + mask[r,j],
  *
+ * with TERMS as in include/qkv/attention.h; keys before and behind every row's window are not touched.
  * Dims lie along the vector lanes, so that K and V stream from memory as they lie; dot products are reduced VW at a
  * time. The rows of a key head's whole group share one pass, four at a time in registers (attention_decode_tile.clh);
  * since a tile computes long on what it reads, it asks for the values while it works on the keys and for the next keys

@@ -1,8 +1,9 @@
 /*
  * Scaled dot-product attention for CPU devices, general regime.
  *
- *   out[r,:] = sum_j exp(score[r,j] - lse[r]) v[j,:],  score[r,j] = scale * q[r,:].k[j,:] + mask[r,j]
+ *   out[r,:] = sum_j exp(score[r,j] - lse[r]) v[j,:],  score[r,j] = scale * q[r,:].k[j,:] + mask[r,j],
  *
+ * with TERMS as in include/qkv/attention.h; keys before and behind every row's window are not touched.
  * Online softmax (Milakov and Gimelshein 2018) over blocks of keys (Dao et al. 2022, FlashAttention). Query rows lie
  * along the vector lanes: scores are computed transposed, K[j][d] and V[j][d] are scalars broadcast from memory where
  * they lie, and the softmax needs no reduction across lanes. Only Q and out are transposed, once per work-group.
