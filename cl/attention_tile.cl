@@ -9,8 +9,8 @@
  * over the keys in blocks of BK. Q stays in local memory; K and V pass through it in slices of CHUNK elements, the next
  * one being read from global memory while the present one is used. Scores and values are sums over register tiles
  * of TQ x TK and TQ x TV; the scores go through local memory, where PARTS work-items share a row's softmax.
- * With num_splits > 1 a group does keys_per_split keys only and leaves its sums in `partial`, which
- * attention_tile_merge.cl combines ("Flash-Decoding", Dao et al. 2023).
+ * With num_splits > 1 a group does keys_per_split keys only (with TERMS its part of those in reach) and leaves its sums
+ * in `partial`, which attention_tile_merge.cl combines ("Flash-Decoding", Dao et al. 2023).
  *
  * NDRange: (row blocks * THREADS, heads or key heads, batch * num_splits), local (THREADS, 1, 1).
  * `shape` and the views: see attention_args.clh. Split s of row R = (batch * heads + head) * seq_q + i leaves its
@@ -111,7 +111,7 @@ attention_tile(global const q_type *q, global const k_type *k, global const v_ty
     struct block b;
     block_init(&b, shape, num_splits);
     const struct reach r = ATTENTION_REACH(b.batch);
-    block_keys(&b, r, keys_per_split);
+    block_keys(&b, &r, keys_per_split);
     const long kv_head = b.head / (SHAPE_HEADS(shape) / SHAPE_KV_HEADS(shape));
     k += k_view.s0 + b.batch * k_view.s1 + kv_head * k_view.s2;
     v += v_view.s0 + b.batch * v_view.s1 + kv_head * v_view.s2;
@@ -139,12 +139,8 @@ attention_tile(global const q_type *q, global const k_type *k, global const v_ty
     const int passes = WEIGHTS && (flags & (FLAG_WEIGHTS | FLAG_SCORES)) ? 2 : 1;
     for (int pass = 0; pass < passes; pass++) {
 #if WEIGHTS
-        if (pass == 1) {
-            const long blocks = (max(b.end - b.start, 0L) + BK - 1) / BK;
-            store_excluded(weights, weights_view, scores, scores_view, &b, 0, b.start, flags, lid);
-            store_excluded(weights, weights_view, scores, scores_view, &b, b.start + blocks * BK, SHAPE_SEQ_KV(shape),
-                           flags, lid);
-        }
+        if (pass == 1)
+            store_excluded(weights, weights_view, scores, scores_view, &b, SHAPE_SEQ_KV(shape), flags, lid);
 #endif
         if (b.start < b.end)
             fetch_keys(next, k, k_view, &b, b.start, 0, head_dim, lid);
