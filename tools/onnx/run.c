@@ -36,9 +36,9 @@ static qkv_attention_desc describe(const onnx_attention *n, const bool *wanted) 
     desc.k_dtype = n->k->dtype;
     desc.v_dtype = n->v->dtype;
     if (n->mask != NULL) desc.features |= QKV_ATTENTION_MASK;
-    if (a->softcap > 0) desc.features |= QKV_ATTENTION_SOFTCAP;
-    if (has_window(a)) desc.features |= QKV_ATTENTION_WINDOW;
-    if (n->lengths != NULL) desc.features |= QKV_ATTENTION_LENGTHS;
+    /* One plan for all of them: the kernels know them by one macro, and fewer are to be compiled. */
+    if (a->softcap > 0 || has_window(a) || n->lengths != NULL)
+        desc.features |= QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW | QKV_ATTENTION_LENGTHS;
     if (n->past_k != NULL || wanted[PRESENT_KEY] || wanted[PRESENT_VALUE]) desc.features |= QKV_ATTENTION_PAST;
     if (wanted[QK_MATMUL]) desc.features |= QKV_ATTENTION_WEIGHTS;
     if (wanted[QK_MATMUL] && mode < 2) desc.features |= QKV_ATTENTION_REDUCED;
