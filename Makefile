@@ -245,6 +245,14 @@ check-tsan: ## the same under ThreadSanitizer
 run-check-sanitized: tools tests
 	@$(EXPORTED) DEVICE='$(DEVICE)' tools/run-checks $(TEST_PROGRAMS)
 
+ONNX_COUNT ?= 300
+.PHONY: onnx-cases
+onnx-cases: $(BUILD)/onnx-attention ## random cases of ONNX's Attention, outputs by ONNX's reference, through onnx-attention
+	@test -x $(BUILD)/onnx-venv/bin/python || { python3 -m venv $(BUILD)/onnx-venv && \
+	    $(BUILD)/onnx-venv/bin/pip install --quiet --disable-pip-version-check onnx==1.23.2; }
+	@$(BUILD)/onnx-venv/bin/python tools/onnx/generate.py --count $(ONNX_COUNT) $(BUILD)/onnx-random
+	@$(BUILD)/onnx-attention $(if $(DEVICE),-d '$(DEVICE)') $(BUILD)/onnx-random/*
+
 bench: bootstrap ## speed of projections and attention beside OpenBLAS and the device's peak
 	$(AGAIN) $(BUILD)/qkv-bench
 	@$(BUILD)/qkv-bench $(if $(DEVICE),-d '$(DEVICE)') $(BENCH_ARGS)
