@@ -4,6 +4,9 @@
 
 #include "onnx/device_internal.h"
 
+/* Kernels know these by one macro: a plan that has one may as well have all. */
+#define ONNX_TERMS (QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW | QKV_ATTENTION_LENGTHS)
+
 enum { Y, PRESENT_KEY, PRESENT_VALUE, QK_MATMUL, NUM_OUTPUTS };
 
 /* The host's copies and the device's views of one Attention node. */
@@ -23,7 +26,6 @@ static bool has_window(const onnx_attributes *a) {
 
 static qkv_attention_desc describe(const onnx_attention *n, const bool *wanted) {
     const onnx_attributes *a = n->attributes;
-    const int64_t mode = a->qk_matmul_output_mode;
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
     desc.head_dim = n->head_dim;
     desc.value_dim = n->value_dim;
@@ -36,12 +38,12 @@ static qkv_attention_desc describe(const onnx_attention *n, const bool *wanted) 
     desc.k_dtype = n->k->dtype;
     desc.v_dtype = n->v->dtype;
     if (n->mask != NULL) desc.features |= QKV_ATTENTION_MASK;
-    /* One plan for all of them: the kernels know them by one macro, and fewer are to be compiled. */
-    if (a->softcap > 0 || has_window(a) || n->lengths != NULL)
-        desc.features |= QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW | QKV_ATTENTION_LENGTHS;
+    if (a->softcap > 0 || has_window(a) || n->lengths != NULL) desc.features |= ONNX_TERMS;
     if (n->past_k != NULL || wanted[PRESENT_KEY] || wanted[PRESENT_VALUE]) desc.features |= QKV_ATTENTION_PAST;
-    if (wanted[QK_MATMUL]) desc.features |= QKV_ATTENTION_WEIGHTS;
-    if (wanted[QK_MATMUL] && mode < 2) desc.features |= QKV_ATTENTION_REDUCED;
+    /* Reports are made of many kernels; one plan with everything serves all that want them. */
+    if (wanted[QK_MATMUL])
+        desc.features |=
+            QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS | QKV_ATTENTION_REDUCED | QKV_ATTENTION_PAST | ONNX_TERMS;
     return desc;
 }
 
