@@ -77,6 +77,18 @@ refuses "a wrong output" 'Y: [0-9]* of [0-9]* elements differ, the first one ('
 broken
 rm -r "$data"
 refuses "no data" 'broken: it has no test_data_set_0'
+broken
+printf '\010\001\020\013\112\010\0\0\0\0\0\0\0\0' >"$data/input_0.pb" # dims 1, data_type DOUBLE, raw_data 0.0
+run "$work/broken"
+expect "double precision: no failure" gives 0
+expect "double precision: skipped, with the reason" has '^skipped broken: X is DOUBLE, which is not a dtype of this library$' out
+expect "double precision: counted" has '^0 passed, 0 failed, 1 skipped$' out
+broken
+printf '\010\001\020\006\112\004\0\0\0\0' >"$data/input_0.pb" # dims 1, data_type INT32, raw_data 0
+refuses "integers" 'X is INT32, which the operator does not take'
+broken
+printf '\010\002\020\001\112\004\0\0\0\0' >"$data/input_0.pb" # dims 2, data_type FLOAT, raw_data 0.0f
+refuses "fewer bytes than the shape has" 'test_data_set_0/input_0\.pb: raw_data has 4 bytes; the shape needs 8'
 run
 expect "no folder: status 2" gives 2
 run "$small" -d no-such-device

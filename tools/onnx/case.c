@@ -170,8 +170,6 @@ void onnx_case_run(onnx_result *out, onnx_device *device, const char *folder) {
         !read_tolerance(&out->tolerance, folder, &out->error)) {
         out->outcome = ONNX_FAILED;
     } else {
-        out->op = model.op;
-        out->opset = model.opset;
         run_data_sets(out, device, &model, folder);
     }
     onnx_model_free(&model);

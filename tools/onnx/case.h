@@ -11,8 +11,6 @@ typedef struct onnx_result {
     onnx_outcome outcome;
     onnx_difference difference;
     onnx_tolerance tolerance;
-    onnx_operator op;
-    long opset;
     qkv_dtype dtype;  /* of the first output */
     tool_error error; /* why it failed or was skipped */
 } onnx_result;

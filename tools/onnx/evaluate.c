@@ -224,7 +224,9 @@ bool onnx_attention_evaluate(onnx_values *out, const onnx_attention *node, const
                       .y = &out[0],
                       .qk = wanted[3] ? &out[3] : NULL,
                       .by = {{onnx_roundoff(QKV_F32), 3, TINY}, coarsest(dtypes, 3)},
-                      .scale = a->has_scale ? a->scale : 1 / sqrt((double)node->head_dim)};
+                      .scale = !a->has_scale   ? 1 / sqrt((double)node->head_dim)
+                               : a->scale != 0 ? a->scale
+                                               : ONNX_SCALE_ZERO};
     row_space *row = &job.row;
     double **const lists[] = {&row->raw,      &row->capped,   &row->score,       &row->weight,
                               &row->error[0], &row->error[1], &row->relative[0], &row->relative[1]};

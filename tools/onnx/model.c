@@ -118,11 +118,6 @@ static bool read_graph(onnx_model *out, const Onnx__ModelProto *model, const cha
     if (graph == NULL) return tool_fail(error, "%s: not an ONNX model: it has no graph", path);
     if (graph->n_node != 1)
         return tool_fail(error, "%s: the graph has %zu nodes; it must have one", path, graph->n_node);
-    for (size_t i = 0; i < model->n_opset_import; i++) {
-        const char *domain = model->opset_import[i]->domain;
-        if (domain == NULL || domain[0] == '\0' || strcmp(domain, "ai.onnx") == 0)
-            out->opset = (long)model->opset_import[i]->version;
-    }
     if (!read_operator(out, graph->node[0], path, error) || !read_slots(out, graph, path, error)) return false;
     for (size_t i = 0; i < graph->node[0]->n_attribute; i++)
         if (!read_attribute(out, graph->node[0]->attribute[i], path, error)) return false;

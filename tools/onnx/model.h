@@ -26,7 +26,6 @@ typedef struct onnx_slot {
 
 typedef struct onnx_model {
     onnx_operator op;
-    long opset;
     onnx_attributes attributes;
     onnx_slot inputs[ONNX_MAX_INPUTS], outputs[ONNX_MAX_OUTPUTS];
     size_t num_outputs; /* of the graph */

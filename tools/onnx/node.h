@@ -43,6 +43,9 @@ bool onnx_attention_evaluate(onnx_values *out, const onnx_attention *node, const
 bool onnx_rotary_evaluate(onnx_values *out, const onnx_rotary *node, tool_error *error);
 void onnx_values_free(onnx_values *values);
 
+/* The library's 0 is the default; the operator's 0 is nearly this. */
+#define ONNX_SCALE_ZERO 0x1p-126
+
 /* Half a unit in the last place of 1. */
 double onnx_roundoff(qkv_dtype dtype);
 /* The distance of the dtype's numbers around a value. */

@@ -136,7 +136,7 @@ static void set_scores(qkv_attention_args *args, const attention_job *j) {
     }
 }
 
-static bool set_args(qkv_attention_args *args, attention_job *j) {
+static void set_args(qkv_attention_args *args, attention_job *j) {
     const onnx_attention *n = j->node;
     const onnx_attributes *a = n->attributes;
     args->q = &j->q;
@@ -151,13 +151,11 @@ static bool set_args(qkv_attention_args *args, attention_job *j) {
     args->kv_lengths = if_made(&j->lengths);
     args->query_offsets = if_made(&j->offsets_view);
     args->softcap = a->softcap > 0 ? (float)a->softcap : 0.0f;
-    /* The library's 0 is the default; the operator's 0 is nearly this. */
-    if (a->has_scale) args->scale = a->scale != 0 ? (float)a->scale : 0x1p-126f;
+    if (a->has_scale) args->scale = (float)(a->scale != 0 ? a->scale : ONNX_SCALE_ZERO);
     if (a->is_causal) args->causal = n->lengths != NULL ? QKV_CAUSAL_LAST : QKV_CAUSAL_FIRST;
     j->window = (qkv_window){a->left_window_size, a->right_window_size};
     if (has_window(a)) args->window = &j->window;
     set_scores(args, j);
-    return true;
 }
 
 static bool run_attention(attention_job *j) {
@@ -166,9 +164,10 @@ static bool run_attention(attention_job *j) {
     qkv_attention_args args = QKV_ATTENTION_ARGS_INIT;
     cl_command_queue queue = qkv_context_cl_queue(onnx_device_context(j->job.device));
     if (!onnx_attention_plan(&plan, &args.workspace, j->job.device, &desc, j->job.error) || !upload_inputs(j) ||
-        !make_outputs(j) || !set_args(&args, j) ||
-        !onnx_check(qkv_attention_run(plan, queue, &args, 0, NULL, NULL), j->job.error))
+        !make_outputs(j))
         return false;
+    set_args(&args, j);
+    if (!onnx_check(qkv_attention_run(plan, queue, &args, 0, NULL, NULL), j->job.error)) return false;
     for (int i = 0; i < NUM_OUTPUTS; i++)
         if (j->outputs[i].data != NULL && !onnx_download(&j->outputs[i], &j->job, &j->out[i])) return false;
     return true;
