@@ -10,7 +10,7 @@ static const qkv_dtype integers[] = {QKV_I32, QKV_I64};
 
 #define ONE_OF(random, list) (list)[test_random_below((random), TEST_COUNT(list))]
 
-enum { STATED = QKV_ATTENTION_PAST - 1 }; /* the features these cases know */
+enum { ALL = 2 * QKV_ATTENTION_REDUCED - 1, NUM_FEATURES = 9 };
 
 /* Every other number around what kernels like, the rest anything; head_dim and value_dim often differ. */
 static size_t random_dim(struct test_random *random) {
@@ -24,14 +24,14 @@ struct semantics_case semantics_plan_random(struct test_random *random, size_t n
     c.num_heads = c.num_kv_heads * test_random_between(random, 1, 4);
     c.head_dim = random_dim(random);
     c.value_dim = number % 2 ? c.head_dim : random_dim(random);
-    *features = test_random_bits(random) & STATED;
-    if (number % 4 == 0) *features = STATED;
+    *features = test_random_bits(random) & ALL;
+    if (number % 4 == 0) *features = ALL;
     if (number % 4 == 2) *features = QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS;
     qkv_dtype one = number % 3 ? stored[1 + number % 2] : QKV_F32;
     qkv_dtype *const all[] = {&c.q_dtype, &c.k_dtype, &c.v_dtype, &c.out_dtype};
     for (size_t i = 0; i < TEST_COUNT(all); i++)
         *all[i] = number % 3 == 1 ? ONE_OF(random, stored) : one;
-    c.weights_dtype = QKV_F32;
+    c.weights_dtype = number % 3 == 1 ? ONE_OF(random, stored) : QKV_F32;
     return c;
 }
 
@@ -79,6 +79,21 @@ static int64_t random_side(struct test_random *random, size_t seq_kv) {
     return ONE_OF(random, sides);
 }
 
+/* What is reported besides, and where keys come from; a past has no padding. */
+static void random_reports(struct semantics_case *c, struct test_random *random, uint64_t use) {
+    static const qkv_scores_stage stages[] = {QKV_SCORES_MASKED, QKV_SCORES_RAW, QKV_SCORES_CAPPED};
+    if (use & QKV_ATTENTION_PAST && !c->lengths) {
+        c->present = true;
+        c->past = test_random_once_in(random, 3) ? 0 : test_random_below(random, c->seq_kv + 1);
+        c->in_place = test_random_once_in(random, 2);
+    }
+    if (!(use & QKV_ATTENTION_REDUCED)) return;
+    c->stage = ONE_OF(random, stages);
+    c->received = test_random_once_in(random, 2);
+    if (test_random_once_in(random, 2))
+        c->top = test_random_between(random, 1, test_random_once_in(random, 2) ? 64 : 4);
+}
+
 static int64_t random_offset(struct test_random *random, const struct semantics_case *c) {
     static const int64_t far[] = {-((int64_t)1 << 40), (int64_t)1 << 40, -1000, 1000};
     if (!c->slopes && test_random_once_in(random, 20)) return ONE_OF(random, far);
@@ -89,10 +104,10 @@ struct semantics_case semantics_case_random(struct test_random *random, const st
                                             uint64_t features, const struct semantics_limits *limits) {
     static const float scales[] = {0, 0, 0, 1, 0.3f, -0.5f, 1e-3f};
     static const float caps[] = {1, 5, 50, 1e4f, 1e30f};
-    static const float magnitudes[] = {1, 1, 1, 3, 20};
+    static const float magnitudes[] = {1, 1, 1, 1, 3, 3, 20, 20, 0};
     struct semantics_case c = *plan;
     /* Any subset, and every feature alone often enough. */
-    uint64_t use = features & (test_random_once_in(random, 4) ? (uint64_t)1 << test_random_below(random, 7)
+    uint64_t use = features & (test_random_once_in(random, 4) ? (uint64_t)1 << test_random_below(random, NUM_FEATURES)
                                                               : test_random_bits(random));
     c.stream = test_random_bits(random);
     random_sizes(&c, random, limits);
@@ -113,6 +128,7 @@ struct semantics_case semantics_case_random(struct test_random *random, const st
     c.weights = features & QKV_ATTENTION_WEIGHTS && test_random_once_in(random, 2);
     c.scores = features & QKV_ATTENTION_WEIGHTS && test_random_once_in(random, 2);
     c.logsumexp = test_random_once_in(random, 2);
+    random_reports(&c, random, use);
     c.traps = test_random_once_in(random, 2);
     c.layout = (enum semantics_layout)test_random_below(random, 4);
     return c;
@@ -124,6 +140,8 @@ uint64_t semantics_features(const struct semantics_case *c) {
            (c->softcap != 0 ? (uint64_t)QKV_ATTENTION_SOFTCAP : 0) |
            (c->windowed ? (uint64_t)QKV_ATTENTION_WINDOW : 0) |
            (c->lengths || c->offsets ? (uint64_t)QKV_ATTENTION_LENGTHS : 0) |
+           (c->present ? (uint64_t)QKV_ATTENTION_PAST : 0) |
+           (c->stage || c->received || c->top ? (uint64_t)QKV_ATTENTION_REDUCED : 0) |
            (c->slopes ? (uint64_t)QKV_ATTENTION_ALIBI : 0) | (c->sinks ? (uint64_t)QKV_ATTENTION_SINKS : 0);
 }
 
@@ -170,6 +188,11 @@ void semantics_describe(char *to, size_t size, const struct semantics_case *c) {
             c->mask_missing);
     add(&text, "%s%s%s%s", c->weights ? ", weights" : "", c->scores ? ", scores" : "",
         c->logsumexp ? ", logsumexp" : "", c->traps ? ", traps" : "");
+    if (c->weights || c->scores) add(&text, " %s", dtype_name(c->weights_dtype));
+    if (c->stage) add(&text, ", stage %d", (int)c->stage);
+    if (c->present) add(&text, ", present with a past of %zu%s", c->past, c->in_place ? " in place" : "");
+    if (c->received) add(&text, ", received");
+    if (c->top) add(&text, ", top %zu", c->top);
     add(&text, ", %s, stream 0x%llx", layouts[c->layout], (unsigned long long)c->stream);
 }
 

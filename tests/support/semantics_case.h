@@ -33,6 +33,11 @@ struct semantics_case {
     unsigned mask_axes;  /* bit i: axis i of (batch, heads, query, key) is full, else 1 */
     size_t mask_missing; /* keys that the mask's last axis is short of */
     bool weights, scores, logsumexp;
+    qkv_scores_stage stage;
+    size_t past;            /* of seq_kv, the keys that come as past_k and past_v */
+    bool present, in_place; /* in_place: the past is the present's beginning */
+    bool received;
+    size_t top; /* 0: none */
     bool traps; /* NaN and infinity where no query looks, NaN where some do */
     enum semantics_layout layout;
     uint64_t stream; /* of the random numbers */
@@ -65,9 +70,12 @@ void semantics_data_make(struct semantics_data *data, const struct semantics_cas
 void semantics_data_copy(struct semantics_data *to, const struct semantics_data *from, const struct semantics_case *c);
 void semantics_data_free(struct semantics_data *data);
 
-/* Results, and how far from them an fp32 computation may be. What is unspecified has a bound of NaN. */
+/*
+ * Results, and how far from them an fp32 computation may be. What is unspecified has a bound of NaN.
+ * stage: what the scores receive. dreports: of weights that are computed from the log-sum-exp.
+ */
 struct semantics_reference {
-    double *out, *dout, *weights, *dweights, *scores, *dscores, *logsumexp, *dlogsumexp;
+    double *out, *dout, *weights, *dweights, *scores, *dscores, *logsumexp, *dlogsumexp, *stage, *dstage, *dreports;
 };
 void semantics_reference_make(struct semantics_reference *r, const struct semantics_case *c,
                               const struct semantics_data *data);
@@ -83,7 +91,7 @@ bool semantics_masked(const struct semantics_case *c, const struct semantics_dat
 
 /* What came back, as values. NULL where not asked for. */
 struct semantics_result {
-    double *out, *weights, *scores, *logsumexp;
+    double *out, *weights, *scores, *logsumexp, *present_k, *present_v, *received, *top_keys, *top_weights;
     char error[400]; /* "" where the run went well and touched nothing but its outputs */
 };
 void semantics_run(struct semantics_result *result, const qkv_attention *plan, const struct semantics_case *c,

@@ -14,7 +14,8 @@ struct semantics_reach semantics_reach(const struct semantics_case *c, const str
                                        size_t i) {
     struct semantics_reach r = {.first = 0, .end = (double)c->seq_kv};
     if (data->lengths) r.end = fmin(fmax(data->lengths[b], 0), r.end);
-    r.position = (double)i + (c->causal == QKV_CAUSAL_LAST ? r.end - (double)c->seq_q : (double)c->query_offset);
+    r.position = (double)i +
+                 (c->causal == QKV_CAUSAL_LAST ? r.end - (double)c->seq_q : (double)c->query_offset + (double)c->past);
     if (data->offsets) r.position += data->offsets[b];
     if (c->windowed && c->window.left >= 0) r.first = fmax(r.first, r.position - (double)c->window.left);
     if (c->windowed && c->window.right >= 0) r.end = fmin(r.end, r.position + (double)c->window.right + 1);
@@ -37,33 +38,37 @@ bool semantics_masked(const struct semantics_case *c, const struct semantics_dat
     return *add == -INFINITY;
 }
 
+/* A score at one of its stages, and its error. */
+struct value {
+    double x, dx;
+};
+
 /*
  * The softcap's error: what x is off by, under the slope of tanh() at the point of [x - dx, x + dx] nearest 0; 16 u
  * relative: a division of 2.5 units in the last place (5 u) that tanh's slope does not enlarge, tanh() of 5 units (10 u),
  * a product; and x / c may be flushed to zero.
  */
-static void cap(double *x, double *dx, double softcap) {
-    const double near = fmax(fabs(*x) - *dx, 0) / softcap, slope = 1 / (cosh(fmin(near, 300)) * cosh(fmin(near, 300)));
-    *x = softcap * tanh(*x / softcap);
-    *dx = FIRST_ORDER * (*dx * slope + 16 * U * fabs(*x)) + (1 + softcap) * TINY;
+static struct value capped_score(struct value v, double softcap) {
+    if (softcap == 0) return v;
+    const double near = fmin(fmax(fabs(v.x) - v.dx, 0) / softcap, 300), slope = 1 / (cosh(near) * cosh(near));
+    const double x = softcap * tanh(v.x / softcap);
+    return (struct value){x, FIRST_ORDER * (v.dx * slope + 16 * U * fabs(x)) + (1 + softcap) * TINY};
 }
 
-/*
- * The products as reference.c's score_at(). Slope and mask: 6 u of the sum of all magnitudes for the distance as a float,
- * the slope's product, two additions, a change of base there and back.
- */
-static void score_at(const struct semantics_case *c, const double *q, const double *k, double scale, double alibi,
-                     double mask, double *score, double *error) {
+/* As reference.c's score_at(), whose 4 u for a change of base are in masked_score(). */
+static struct value raw_score(const struct semantics_case *c, const double *q, const double *k, double scale) {
     double dot = 0, magnitude = 0;
     for (size_t d = 0; d < c->head_dim; d++) {
         dot += q[d] * k[d];
         magnitude += fabs(q[d] * k[d]);
     }
-    double x = scale * dot;
-    double dx = FIRST_ORDER * ((double)c->head_dim + 3) * U * fabs(scale) * magnitude + TINY;
-    if (c->softcap != 0) cap(&x, &dx, (double)c->softcap);
-    *score = x - alibi + mask;
-    *error = FIRST_ORDER * (dx + 6 * U * (fabs(x) + fabs(alibi) + fabs(mask))) + TINY;
+    return (struct value){scale * dot, FIRST_ORDER * ((double)c->head_dim + 3) * U * fabs(scale) * magnitude + TINY};
+}
+
+/* 6 u of all magnitudes: the distance as a float, the slope's product, two additions, a change of base there and back. */
+static struct value masked_score(struct value v, double alibi, double mask) {
+    const double magnitudes = fabs(v.x) + fabs(alibi) + fabs(mask);
+    return (struct value){v.x - alibi + mask, FIRST_ORDER * (v.dx + 6 * U * magnitudes) + TINY};
 }
 
 /* Of w = exp(log_weight) known within a relative error that may be large; no weight is above 1. */
@@ -74,7 +79,8 @@ static double weight_error(double log_weight, double relative) {
 
 /*
  * One row's softmax, with the terms of reference.c's softmax_row(); the sink is one more score, exact, without a value.
- * A row of NaN leaves open what stands at its excluded keys.
+ * A row of NaN leaves open what stands at its excluded keys. A weight as exp(score - logsumexp) has both errors, and
+ * 3 u of each magnitude for their difference in another base and exp()'s argument.
  */
 static void softmax_row(const struct semantics_case *c, struct semantics_reference *r, size_t row, double sink) {
     const double *s = r->scores + row * c->seq_kv, *ds = r->dscores + row * c->seq_kv;
@@ -101,11 +107,14 @@ static void softmax_row(const struct semantics_case *c, struct semantics_referen
     }
     r->logsumexp[row] = m + log(l);
     r->dlogsumexp[row] = FIRST_ORDER * (expm1(fmin(el, 700)) + 4 * U * (fabs(m) + log(l)) + 6 * U * log(l)) + TINY;
-    for (size_t j = 0; j < c->seq_kv; j++)
-        if (s[j] == -INFINITY)
-            dw[j] = isnan(m) ? NAN : 0;
-        else
-            dw[j] = weight_error(s[j] - m - log(l), dw[j] + el + 4 * U) + 2 * TINY;
+    for (size_t j = 0; j < c->seq_kv; j++) {
+        const double lse = r->logsumexp[row], distance = fabs(s[j] - lse) + fabs(s[j]) + fabs(lse);
+        const bool excluded = s[j] == -INFINITY;
+        const double from_lse = ds[j] + r->dlogsumexp[row] + (3 * distance + 8) * U;
+        dw[j] = !excluded ? weight_error(s[j] - lse, dw[j] + el + 4 * U) + 2 * TINY : isnan(m) ? NAN : 0;
+        r->dreports[row * c->seq_kv + j] =
+            excluded ? dw[j] : fmax(weight_error(s[j] - lse, from_lse) + 2 * TINY, dw[j]);
+    }
 }
 
 /* out: sum_j w[j] |v[j]| (n + 1) u for its sum, and the weights' own errors. */
@@ -131,12 +140,21 @@ static void row_make(struct semantics_reference *r, const struct semantics_case 
     const double scale = c->scale != 0 ? (double)c->scale : 1 / sqrt((double)c->head_dim);
     const struct semantics_reach reach = semantics_reach(c, data, b, i);
     for (size_t j = 0; j < c->seq_kv; j++) {
-        double *score = r->scores + row * c->seq_kv + j, *error = r->dscores + row * c->seq_kv + j, mask;
-        *score = -INFINITY;
-        *error = 0;
-        if ((double)j < reach.first || (double)j >= reach.end || semantics_masked(c, data, b, h, i, j, &mask)) continue;
+        const size_t at = row * c->seq_kv + j;
+        const struct value raw = raw_score(c, data->q + row * c->head_dim, data->k + (keys + j) * c->head_dim, scale);
+        const struct value capped = capped_score(raw, (double)c->softcap);
         const double alibi = data->slopes ? data->slopes[h] * fabs(reach.position - (double)j) : 0;
-        score_at(c, data->q + row * c->head_dim, data->k + (keys + j) * c->head_dim, scale, alibi, mask, score, error);
+        double mask = 0;
+        const bool excluded =
+            (double)j < reach.first || (double)j >= reach.end || semantics_masked(c, data, b, h, i, j, &mask);
+        const struct value masked = excluded ? (struct value){-INFINITY, 0} : masked_score(capped, alibi, mask);
+        const struct value stage = c->stage == QKV_SCORES_RAW ? raw : c->stage == QKV_SCORES_CAPPED ? capped : masked;
+        r->scores[at] = masked.x;
+        r->dscores[at] = masked.dx;
+        r->stage[at] = stage.x;
+        /* Products of a trap in an excluded key are infinity, NaN or neither, depending on what comes first. */
+        r->dstage[at] = c->stage != QKV_SCORES_MASKED && !(raw.dx < 1e25) ? NAN : stage.dx;
+        if (isnan(r->dstage[at])) r->stage[at] = 0;
     }
     softmax_row(c, r, row, data->sinks ? data->sinks[h] : -INFINITY);
     values_row(c, r, row, data->v + keys * c->value_dim);
@@ -145,17 +163,30 @@ static void row_make(struct semantics_reference *r, const struct semantics_case 
 void semantics_reference_make(struct semantics_reference *r, const struct semantics_case *c,
                               const struct semantics_data *data) {
     const size_t rows = c->batch * c->num_heads * c->seq_q;
-    double **const pairs[] = {&r->out,    &r->dout,    &r->weights,   &r->dweights,
-                              &r->scores, &r->dscores, &r->logsumexp, &r->dlogsumexp};
-    const size_t widths[] = {c->value_dim, c->seq_kv, c->seq_kv, 1};
-    for (size_t n = 0; n < TEST_COUNT(pairs); n++)
-        *pairs[n] = test_alloc(rows * widths[n / 2], sizeof(double));
+    const size_t pairs = rows * c->seq_kv;
+    const struct {
+        double **to;
+        size_t n;
+    } all[] = {{&r->out, rows * c->value_dim},
+               {&r->dout, rows * c->value_dim},
+               {&r->weights, pairs},
+               {&r->dweights, pairs},
+               {&r->scores, pairs},
+               {&r->dscores, pairs},
+               {&r->stage, pairs},
+               {&r->dstage, pairs},
+               {&r->dreports, pairs},
+               {&r->logsumexp, rows},
+               {&r->dlogsumexp, rows}};
+    for (size_t n = 0; n < TEST_COUNT(all); n++)
+        *all[n].to = test_alloc(all[n].n, sizeof(double));
     for (size_t row = 0; row < rows; row++)
         row_make(r, c, data, row);
 }
 
 void semantics_reference_free(struct semantics_reference *r) {
-    double *all[] = {r->out, r->dout, r->weights, r->dweights, r->scores, r->dscores, r->logsumexp, r->dlogsumexp};
+    double *all[] = {r->out,       r->dout,       r->weights, r->dweights, r->scores,  r->dscores,
+                     r->logsumexp, r->dlogsumexp, r->stage,   r->dstage,   r->dreports};
     for (size_t n = 0; n < TEST_COUNT(all); n++)
         free(all[n]);
     memset(r, 0, sizeof *r);

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,28 @@ struct slot {
     qkv_dtype dtype;
 };
 
-enum which { Q, K, V, MASK, LENGTHS, OFFSETS, SLOPES, SINKS, OUT, WEIGHTS, SCORES, LSE, NUM_SLOTS };
+enum which {
+    Q,
+    K,
+    V,
+    MASK,
+    LENGTHS,
+    OFFSETS,
+    SLOPES,
+    SINKS,
+    PAST_K,
+    PAST_V,
+    OUT,
+    WEIGHTS,
+    SCORES,
+    LSE,
+    PRESENT_K,
+    PRESENT_V,
+    RECEIVED,
+    TOP_KEYS,
+    TOP_WEIGHTS,
+    NUM_SLOTS
+};
 
 static struct test_layout layout_of(const struct semantics_case *c, enum which which, size_t rank,
                                     struct test_random *random) {
@@ -58,10 +78,11 @@ static void give(struct slot *slot, const struct test_layout *layout, const doub
 
 static void slots_list(struct slot *slots, const struct semantics_case *c, const struct semantics_data *data) {
     const size_t b = c->batch, h = c->num_heads, g = c->num_kv_heads, q = c->seq_q, k = c->seq_kv;
+    const size_t d = c->head_dim, dv = c->value_dim, past = c->past, fresh = k - past;
     const struct slot all[NUM_SLOTS] = {
         [Q] = {.rank = 4, .shape = {b, h, q, c->head_dim}, .dtype = c->q_dtype},
-        [K] = {.rank = 4, .shape = {b, g, k, c->head_dim}, .dtype = c->k_dtype},
-        [V] = {.rank = 4, .shape = {b, g, k, c->value_dim}, .dtype = c->v_dtype},
+        [K] = {.rank = 4, .shape = {b, g, fresh, d}, .dtype = c->k_dtype},
+        [V] = {.rank = 4, .shape = {b, g, fresh, dv}, .dtype = c->v_dtype},
         [MASK] = {.rank = c->mask ? c->mask_rank : 0, .dtype = c->mask},
         [LENGTHS] = {.rank = c->lengths ? 1 : 0, .shape = {b}, .dtype = c->lengths},
         [OFFSETS] = {.rank = c->offsets ? 1 : 0, .shape = {b}, .dtype = c->offsets},
@@ -71,25 +92,63 @@ static void slots_list(struct slot *slots, const struct semantics_case *c, const
         [WEIGHTS] = {.rank = c->weights ? 4 : 0, .shape = {b, h, q, k}, .dtype = c->weights_dtype},
         [SCORES] = {.rank = c->scores ? 4 : 0, .shape = {b, h, q, k}, .dtype = c->weights_dtype},
         [LSE] = {.rank = c->logsumexp ? 3 : 0, .shape = {b, h, q}, .dtype = QKV_F32},
+        [PAST_K] = {.rank = past ? 4 : 0, .shape = {b, g, past, d}, .dtype = c->k_dtype},
+        [PAST_V] = {.rank = past ? 4 : 0, .shape = {b, g, past, dv}, .dtype = c->v_dtype},
+        [PRESENT_K] = {.rank = c->present ? 4 : 0, .shape = {b, g, k, d}, .dtype = c->k_dtype},
+        [PRESENT_V] = {.rank = c->present ? 4 : 0, .shape = {b, g, k, dv}, .dtype = c->v_dtype},
+        [RECEIVED] = {.rank = c->received ? 3 : 0, .shape = {b, h, k}, .dtype = QKV_F32},
+        [TOP_KEYS] = {.rank = c->top ? 4 : 0, .shape = {b, h, q, c->top}, .dtype = QKV_I32},
+        [TOP_WEIGHTS] = {.rank = c->top ? 4 : 0, .shape = {b, h, q, c->top}, .dtype = QKV_F32},
     };
     memcpy(slots, all, sizeof all);
     for (size_t i = 0; i < slots[MASK].rank; i++)
         slots[MASK].shape[i] = data->mask_shape[4 - c->mask_rank + i];
 }
 
+/* Keys `from` to `to` of every head. */
+static double *part_of(const double *keys, const struct semantics_case *c, size_t width, size_t from, size_t to) {
+    const size_t n = (to - from) * width;
+    double *part = test_alloc(c->batch * c->num_kv_heads * n, sizeof *part);
+    for (size_t head = 0; head < c->batch * c->num_kv_heads; head++)
+        memcpy(part + head * n, keys + (head * c->seq_kv + from) * width, n * sizeof *part);
+    return part;
+}
+
+/* The past as the beginning of the present, which then may change in its rest only. */
+static void past_in_place(struct slot *past, struct slot *present, size_t seq_past, const double *values) {
+    struct test_memory *memory = &present->array.memory;
+    qkv_tensor fresh;
+    void *stored = stored_from(values, past->shape[0] * past->shape[1] * seq_past * past->shape[3], past->dtype);
+    TEST_OK(qkv_tensor_slice(&past->array.view, &present->array.view, 2, 0, seq_past));
+    TEST_OK(qkv_tensor_slice(&fresh, &present->array.view, 2, seq_past, present->shape[2] - seq_past));
+    test_memory_put(memory, &past->array.view, stored);
+    free(stored);
+    memset(memory->writable, 0, memory->bytes);
+    test_memory_allow(memory, &fresh);
+    test_memory_upload(memory);
+}
+
 static void slots_make(struct slot *slots, const struct semantics_case *c, const struct semantics_data *data) {
-    const double *const inputs[OUT] = {data->q,       data->k,       data->v,      data->mask,
-                                       data->lengths, data->offsets, data->slopes, data->sinks};
+    double *const parts[4] = {
+        part_of(data->k, c, c->head_dim, c->past, c->seq_kv), part_of(data->v, c, c->value_dim, c->past, c->seq_kv),
+        part_of(data->k, c, c->head_dim, 0, c->past), part_of(data->v, c, c->value_dim, 0, c->past)};
+    const double *const inputs[OUT] = {data->q,       parts[0],     parts[1],    data->mask, data->lengths,
+                                       data->offsets, data->slopes, data->sinks, parts[2],   parts[3]};
     struct test_random random = test_random_start(c->stream, 100);
     slots_list(slots, c, data);
     for (size_t i = 0; i < NUM_SLOTS; i++) {
         if (!slots[i].rank) continue;
         const struct test_layout layout = layout_of(c, (enum which)i, slots[i].rank, &random);
-        if (i < OUT)
+        const bool is_past = i == PAST_K || i == PAST_V;
+        if (i < OUT && !(is_past && c->in_place))
             give(&slots[i], &layout, inputs[i]);
-        else
+        else if (i >= OUT)
             test_array_output_of(&slots[i].array, slots[i].dtype, slots[i].rank, slots[i].shape, &layout);
     }
+    for (size_t i = 0; c->past && c->in_place && i < 2; i++)
+        past_in_place(&slots[PAST_K + i], &slots[PRESENT_K + i], c->past, parts[2 + i]);
+    for (size_t i = 0; i < TEST_COUNT(parts); i++)
+        free(parts[i]);
 }
 
 static qkv_status run(const qkv_attention *plan, const struct semantics_case *c, const struct slot *slots) {
@@ -107,6 +166,14 @@ static qkv_status run(const qkv_attention *plan, const struct semantics_case *c,
     args.query_offsets = VIEW(OFFSETS);
     args.alibi_slopes = VIEW(SLOPES);
     args.sinks = VIEW(SINKS);
+    args.past_k = VIEW(PAST_K);
+    args.past_v = VIEW(PAST_V);
+    args.present_k = VIEW(PRESENT_K);
+    args.present_v = VIEW(PRESENT_V);
+    args.received = VIEW(RECEIVED);
+    args.top_keys = VIEW(TOP_KEYS);
+    args.top_weights = VIEW(TOP_WEIGHTS);
+    args.scores_stage = c->stage;
 #undef VIEW
     args.scale = c->scale;
     args.causal = c->causal;
@@ -128,7 +195,12 @@ static double *read_back(struct slot *slot, const char *name, char *error, size_
                  slot->array.memory.bytes);
     unsigned char *dense = test_alloc(n, qkv_dtype_size(slot->dtype));
     test_memory_get(slot->array.memory.result, &slot->array.view, dense);
-    double *values = storage_values(dense, n, slot->dtype);
+    double *values = slot->dtype == QKV_I32 ? test_alloc(n, sizeof *values) : storage_values(dense, n, slot->dtype);
+    for (size_t i = 0; slot->dtype == QKV_I32 && i < n; i++) {
+        int32_t integer;
+        memcpy(&integer, dense + i * sizeof integer, sizeof integer);
+        values[i] = integer;
+    }
     free(dense);
     return values;
 }
@@ -140,53 +212,29 @@ void semantics_run(struct semantics_result *result, const qkv_attention *plan, c
     slots_make(slots, c, data);
     const qkv_status status = run(plan, c, slots);
     if (status) snprintf(result->error, sizeof result->error, "%s: %s", qkv_status_name(status), qkv_error_message());
-    result->out = read_back(&slots[OUT], "out", result->error, sizeof result->error);
-    result->weights = read_back(&slots[WEIGHTS], "weights", result->error, sizeof result->error);
-    result->scores = read_back(&slots[SCORES], "scores", result->error, sizeof result->error);
-    result->logsumexp = read_back(&slots[LSE], "logsumexp", result->error, sizeof result->error);
+    const struct {
+        const char *name;
+        enum which which;
+        double **to;
+    } all[] = {{"out", OUT, &result->out},
+               {"weights", WEIGHTS, &result->weights},
+               {"scores", SCORES, &result->scores},
+               {"logsumexp", LSE, &result->logsumexp},
+               {"present_k", PRESENT_K, &result->present_k},
+               {"present_v", PRESENT_V, &result->present_v},
+               {"received", RECEIVED, &result->received},
+               {"top_keys", TOP_KEYS, &result->top_keys},
+               {"top_weights", TOP_WEIGHTS, &result->top_weights}};
+    for (size_t i = 0; i < TEST_COUNT(all); i++)
+        *all[i].to = read_back(&slots[all[i].which], all[i].name, result->error, sizeof result->error);
     for (size_t i = 0; i < NUM_SLOTS; i++)
-        if (slots[i].rank) test_array_free(&slots[i].array);
+        if (slots[i].array.memory.mem) test_array_free(&slots[i].array);
 }
 
-void semantics_result_free(struct semantics_result *result) {
-    free(result->out);
-    free(result->weights);
-    free(result->scores);
-    free(result->logsumexp);
-    memset(result, 0, sizeof *result);
-}
-
-/* As compare.h says, plus what the store rounds off. */
-static bool is_close(double got, double expected, double bound, qkv_dtype dtype) {
-    if (isnan(expected)) return isnan(got);
-    if (isnan(bound)) return true;
-    if (isinf(expected)) return got == expected;
-    const double stored = bound + storage_error(fabs(expected) + bound, dtype);
-    if (isinf(got)) return dtype == QKV_F16 && got * expected > 0 && fabs(expected) + stored >= 65504;
-    return fabs(got - expected) <= (dtype == QKV_F32 ? bound : stored);
-}
-
-static bool all_close(const char *what, const double *got, const double *expected, const double *bound, size_t n,
-                      qkv_dtype dtype, char *error, size_t size) {
-    size_t wrong = 0, first = 0;
-    for (size_t i = 0; got && i < n; i++)
-        if (!is_close(got[i], expected[i], bound[i], dtype) && wrong++ == 0) first = i;
-    if (wrong && !error[0])
-        snprintf(error, size, "%s: %zu of %zu wrong, first at %zu: got %.9g, expected %.9g, bound %.3g", what, wrong, n,
-                 first, got[first], expected[first], bound[first]);
-    return !wrong;
-}
-
-bool semantics_check(const qkv_attention *plan, const struct semantics_case *c, const struct semantics_data *data,
-                     const struct semantics_reference *r, char *error, size_t size) {
-    const size_t rows = c->batch * c->num_heads * c->seq_q, pairs = rows * c->seq_kv;
-    struct semantics_result result;
-    semantics_run(&result, plan, c, data);
-    snprintf(error, size, "%s", result.error);
-    all_close("out", result.out, r->out, r->dout, rows * c->value_dim, c->out_dtype, error, size);
-    all_close("logsumexp", result.logsumexp, r->logsumexp, r->dlogsumexp, rows, QKV_F32, error, size);
-    all_close("scores", result.scores, r->scores, r->dscores, pairs, c->weights_dtype, error, size);
-    all_close("weights", result.weights, r->weights, r->dweights, pairs, c->weights_dtype, error, size);
-    semantics_result_free(&result);
-    return !error[0];
+void semantics_result_free(struct semantics_result *r) {
+    double *all[] = {r->out,       r->weights,  r->scores,   r->logsumexp,  r->present_k,
+                     r->present_v, r->received, r->top_keys, r->top_weights};
+    for (size_t i = 0; i < TEST_COUNT(all); i++)
+        free(all[i]);
+    memset(r, 0, sizeof *r);
 }

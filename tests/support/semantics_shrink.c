@@ -33,6 +33,13 @@ DROP(no_weights, c->weights = false)
 DROP(no_scores, c->scores = false)
 DROP(no_lse, c->logsumexp = false)
 DROP(no_traps, c->traps = false)
+DROP(no_stage, c->stage = QKV_SCORES_MASKED)
+DROP(no_past, c->present = c->in_place = false; c->past = 0)
+DROP(half_past, c->past /= 2)
+DROP(not_in_place, c->in_place = false)
+DROP(no_received, c->received = false)
+DROP(no_top, c->top = 0)
+DROP(half_top, if (c->top > 1) c->top /= 2)
 DROP(no_scale, c->scale = 0)
 DROP(no_magnitude, c->magnitude = 1)
 DROP(no_layout, c->layout = SEMANTICS_BHSD)
@@ -45,12 +52,14 @@ DROP(q_f32, c->q_dtype = QKV_F32)
 DROP(k_f32, c->k_dtype = QKV_F32)
 DROP(v_f32, c->v_dtype = QKV_F32)
 DROP(out_f32, c->out_dtype = QKV_F32)
+DROP(weights_f32, c->weights_dtype = QKV_F32)
 
 static void (*const drops[])(struct semantics_case *) = {
-    no_batch,   half_q,    less_q,     half_kv,    less_kv,    no_mask, bool_mask, full_mask, key_mask,
-    no_causal,  no_offset, no_offsets, no_lengths, no_window,  no_left, no_right,  half_left, half_right,
-    no_softcap, no_slopes, no_sinks,   no_weights, no_scores,  no_lse,  no_traps,  no_scale,  no_magnitude,
-    no_layout,  no_group,  no_heads,   half_dim,   half_value, q_f32,   k_f32,     v_f32,     out_f32,
+    no_batch,   half_q,       less_q,      half_kv,    less_kv,   no_mask,  bool_mask,    full_mask,   key_mask,
+    no_causal,  no_offset,    no_offsets,  no_lengths, no_window, no_left,  no_right,     half_left,   half_right,
+    no_softcap, no_slopes,    no_sinks,    no_weights, no_scores, no_lse,   no_traps,     no_stage,    no_past,
+    half_past,  not_in_place, no_received, no_top,     half_top,  no_scale, no_magnitude, no_layout,   no_group,
+    no_heads,   half_dim,     half_value,  q_f32,      k_f32,     v_f32,    out_f32,      weights_f32,
 };
 
 static bool same_plan(const struct semantics_case *a, const struct semantics_case *b) {
@@ -83,6 +92,7 @@ struct semantics_case semantics_shrink(const struct semantics_case *c, uint64_t 
         struct semantics_case next = least;
         qkv_attention *own = NULL;
         drops[i](&next);
+        if (next.past > next.seq_kv) next.past = next.seq_kv;
         if (!memcmp(&next, &least, sizeof next)) continue;
         if (!same_plan(&next, &least) &&
             (plans++ >= MOST_PLANS || semantics_plan_create(&own, &next, features, limits, solver)))
