@@ -263,6 +263,33 @@ START_TEST(large_scores_in_order) {
 END_TEST
 
 /*
+ * The scores of most keys are 0 and those of the last ones higher, by anything from next to nothing to what exp() cannot
+ * take: whatever a kernel did with the keys before, it must bring to the new maximum. In a plan that could do masks and
+ * weights, which are not asked for.
+ */
+START_TEST(scores_that_rise) {
+    const char *solver = test_solver((size_t)_i);
+    struct attention_case c = base_case();
+    c.seq_q = 40, c.seq_kv = 150;
+    qkv_attention *plan = attention_plan(&c, solver);
+    c.mask = TEST_MASK_NONE, c.weights = c.scores = false, c.scale = 1, c.batch = 1;
+    for (size_t rise = 1; plan && rise < 200; rise += test_is_slow() ? 20 : 4) {
+        struct test_random random = test_random_start(test_seed(), rise);
+        struct attention_data data;
+        attention_note(&c, solver, rise);
+        attention_data_make(&data, &c, &random);
+        for (size_t i = 0; i < c.num_heads * c.seq_q * c.head_dim; i++)
+            data.q[i] = i % c.head_dim == 0;
+        for (size_t j = 0; j < c.num_kv_heads * c.seq_kv; j++)
+            data.k[j * c.head_dim] = j % c.seq_kv >= 70 ? (float)rise : 0;
+        attention_check(plan, &c, &data, &random);
+        attention_data_free(&data);
+    }
+    qkv_attention_destroy(plan);
+}
+END_TEST
+
+/*
  * Finite masks as some frameworks write them instead of -inf. A key with one is not excluded: beside other keys its
  * weight vanishes, and a row that has nothing else still sums to 1 (attention_check looks at the sums).
  */
@@ -332,6 +359,7 @@ int main(void) {
     tcase_add_loop_test(tcase, nan_query_stays_in_its_row, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, large_scores, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, large_scores_in_order, 0, TEST_NUM_SOLVERS);
+    tcase_add_loop_test(tcase, scores_that_rise, 0, TEST_NUM_SOLVERS);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }
