@@ -11,7 +11,7 @@ static size_t num_plans(void) {
 }
 
 static struct semantics_limits limits_of_run(void) {
-    const double work = test_is_simulator() ? 2e3 : test_is_slow() ? 2e5 : 1e6;
+    const double work = test_is_simulator() ? 2e3 : test_is_slow() ? 2e5 : 6e5;
     return (struct semantics_limits){.batch = 3, .seq_q = test_cap(300), .seq_kv = test_cap(300), .work = work};
 }
 

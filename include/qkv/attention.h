@@ -22,11 +22,16 @@ extern "C" {
  * What is not given is left out of the formula. This is the order of ONNX's Attention (opset 25): softcap, then masks.
  *
  * A key is excluded for a query by a boolean mask's false, an additive mask's -inf, the mask's end before it, `causal`,
- * `window` or kv_lengths; all that are given must admit it.
+ * `window` or kv_lengths; all that are given must admit it. A large negative number in a mask is not -inf: where a row has
+ * nothing else, its keys share the weight.
  * Excluded keys are left out, not multiplied by zero: NaN or infinity in an excluded key or value
- * never reaches the output. NaN in a query makes that query's row NaN and no other.
- * A query with every key excluded (or seq_kv = 0) gives out = 0, weights = 0 and logsumexp = -inf (sinks[h] where there
- * are sinks).
+ * never reaches the output. NaN in a query makes that query's row NaN and no other; NaN in a key makes the rows NaN that
+ * see it, NaN in a value its element of their out, however small the weight; NaN or +inf in a mask or sink its rows.
+ * A query with every key excluded (or seq_kv = 0), whatever it holds, gives out = 0, weights = 0 and logsumexp = -inf
+ * (sinks[h] where there are sinks).
+ *
+ * Any of batch, seq_q and seq_kv may be 0. Without a batch nothing is written; without queries only present, and
+ * received, which is then 0.
  */
 
 /* What a plan must be able to do; args that need a bit the plan lacks are QKV_UNSUPPORTED. Bits cost nothing but
@@ -43,15 +48,22 @@ enum {
     QKV_ATTENTION_REDUCED = 256 /* args.received, top_keys, top_weights, and any scores_stage but QKV_SCORES_MASKED */
 };
 
+/*
+ * Where the queries stand, and whether they see what comes after them. Positions count from key 0. With a query before the
+ * first key (p < 0) every key comes after it, so under `causal` it has nothing to attend to: so have the first
+ * seq_q - seq_kv queries, or seq_q - kv_lengths[b], of QKV_CAUSAL_LAST where there are more queries than keys.
+ */
 typedef enum qkv_causal {
-    QKV_CAUSAL_OFF = 0,
+    QKV_CAUSAL_OFF = 0,   /* every key; p, as for FIRST, matters to `window` and alibi_slopes only */
     QKV_CAUSAL_FIRST = 1, /* query i attends to keys j <= p = i + query_offset (+ the past's length): aligned at the
                              first key (top left) */
     QKV_CAUSAL_LAST = 2   /* j <= p = i + seq_kv - seq_q: aligned at the last key (bottom right), as a decoder with a KV
                              cache needs it; with kv_lengths at each batch's last: p = i + kv_lengths[b] - seq_q */
 } qkv_causal;
 
-/* The keys p - left <= j <= p + right; -1 leaves a side unbounded (Beltagy et al. 2020; ONNX Attention opset 25).
+/* The keys p - left <= j <= p + right; -1 leaves a side unbounded, 0 ends it at p (Beltagy et al. 2020; ONNX Attention
+ * opset 25). Under `causal` right changes nothing. p is the query's position among the keys: with a KV cache and `causal`
+ * off, query_offset has to say where the queries begin.
  * Blocks of keys outside are skipped: time grows with seq_q * (left + right + 1). */
 typedef struct qkv_window {
     int64_t left, right;
@@ -59,7 +71,8 @@ typedef struct qkv_window {
 
 #define QKV_WINDOW_INIT {-1, -1}
 
-/* Which of a score's stages args.scores receives, of all keys, excluded ones included, unless it says otherwise.
+/* Which of a score's stages args.scores receives, of all keys, excluded ones included, unless it says otherwise (an
+ * excluded key that holds NaN or infinity has such a score).
  * ONNX's qk_matmul_output_mode 0, 1 and 2 are RAW, CAPPED and MASKED; mode 3 is args.weights. */
 typedef enum qkv_scores_stage {
     QKV_SCORES_MASKED = 0, /* what the softmax sees; -inf where excluded */
@@ -111,12 +124,13 @@ typedef struct qkv_attention_args {
     const qkv_tensor *out; /* (batch, num_heads, seq_q, value_dim) */
     /* QKV_BOOL (true: attend), or F32, F16 or BF16 (added to the scores), rank 1 to 4, broadcast from the right to
      * (batch, num_heads, seq_q, seq_kv): each axis has that size or 1. The last may be shorter than seq_kv: the keys
-     * past it are excluded; of size 1, it is broadcast. */
+     * past it are excluded; of size 1, it is broadcast; of size 0, nothing is left. */
     const qkv_tensor *mask;
     const qkv_tensor *weights;   /* out: (batch, num_heads, seq_q, seq_kv), rows sum to 1 (less with sinks) or 0 */
     const qkv_tensor *scores;    /* out: the same shape; see scores_stage */
-    const qkv_tensor *logsumexp; /* out: F32 (batch, num_heads, seq_q), the logarithm of the weights' divisor */
-    float scale;                 /* 0: 1 / sqrt(head_dim); a temperature T is scale = 1 / (T sqrt(head_dim)) */
+    const qkv_tensor *logsumexp; /* out: F32 (batch, num_heads, seq_q), the natural logarithm of the weights' divisor */
+    float scale;                 /* finite, may be negative; 0: 1 / sqrt(head_dim). A temperature T is
+                                    scale = 1 / (T sqrt(head_dim)) */
     qkv_causal causal;
     qkv_workspace *workspace;    /* of at least qkv_attention_workspace_bytes(); NULL where that is 0 */
     /*
@@ -125,19 +139,22 @@ typedef struct qkv_attention_args {
      * (batch, num_kv_heads, seq_past + seq_kv, head_dim), past_v and present_v alike. Both or none of k and v; without
      * past, present is a copy of k and v. Where past is the beginning of present in place (memory, offset, strides),
      * only what is new is written. Elements are copied as the bits that they are. past without present is
-     * QKV_INVALID_ARGUMENT, past with kv_lengths too.
+     * QKV_INVALID_ARGUMENT, past with kv_lengths too. A past of no keys is as none.
      */
     const qkv_tensor *past_k, *past_v, *present_k, *present_v;
     /* A cache with padding: I32 or I64 (batch), the keys from kv_lengths[b] on are excluded. Data on the device is not
      * checked: below 0 counts as 0, above seq_kv as seq_kv. */
     const qkv_tensor *kv_lengths;
-    const qkv_tensor *query_offsets; /* I32 or I64 (batch): added to query_offset; not with QKV_CAUSAL_LAST */
-    const qkv_tensor *alibi_slopes;  /* F32 (num_heads) */
-    const qkv_tensor *sinks;         /* F32 (num_heads): a logit that takes part in the softmax without a value (gpt-oss) */
+    const qkv_tensor *query_offsets; /* I32 or I64 (batch): added to query_offset; not with QKV_CAUSAL_LAST. Beyond 2^40
+                                        from 0 it counts as 2^40 */
+    const qkv_tensor *alibi_slopes;  /* F32 (num_heads): finite; 0 is none */
+    const qkv_tensor *sinks;         /* F32 (num_heads): a logit that takes part in the softmax without a value (gpt-oss);
+                                        -inf is none */
     const qkv_window *window;
-    int64_t query_offset; /* the position of query 0 where `causal` is not QKV_CAUSAL_LAST, which demands 0 */
-    float softcap;        /* above 0; 0: off */
-    qkv_scores_stage scores_stage;
+    int64_t query_offset; /* the position of query 0, less the past's length, within 2^40 of 0 and negative too;
+                             QKV_CAUSAL_LAST places the queries itself and demands 0 */
+    float softcap;        /* finite and above 0; 0: off */
+    qkv_scores_stage scores_stage; /* without args.scores it changes nothing */
     /*
      * Reduced views of the weights, which stay O(seq). They, and scores and weights in other dtypes than F32 or at other
      * stages, are computed from the log-sum-exp in a pass of their own over the keys, which reads no values.
@@ -147,7 +164,8 @@ typedef struct qkv_attention_args {
     const qkv_tensor *received;    /* out: F32 (batch, num_heads, seq_kv): each key's weights summed over the queries
                                       (H2O: Zhang et al. 2023); sinks receive what is missing to seq_q */
     const qkv_tensor *top_keys;    /* out: I32 (batch, num_heads, seq_q, n): the n keys of largest weight, falling, the
-                                      lower index first among equals; -1 where fewer are not excluded. n is 1 to 64 */
+                                      lower index first among equals; -1 where fewer are not excluded. n is 1 to 64 and
+                                      may exceed seq_kv */
     const qkv_tensor *top_weights; /* out: F32, the same shape: their weights, 0 at -1. Either may be had alone */
 } qkv_attention_args;
 

@@ -82,10 +82,10 @@ static int64_t random_side(struct test_random *random, size_t seq_kv) {
 /* What is reported besides, and where keys come from; a past has no padding. */
 static void random_reports(struct semantics_case *c, struct test_random *random, uint64_t use) {
     static const qkv_scores_stage stages[] = {QKV_SCORES_MASKED, QKV_SCORES_RAW, QKV_SCORES_CAPPED};
-    if (use & QKV_ATTENTION_PAST && !c->lengths) {
+    if (use & QKV_ATTENTION_PAST) {
         c->present = true;
-        c->past = test_random_once_in(random, 3) ? 0 : test_random_below(random, c->seq_kv + 1);
-        c->in_place = test_random_once_in(random, 2);
+        if (!c->lengths && !test_random_once_in(random, 3)) c->past = test_random_below(random, c->seq_kv + 1);
+        c->in_place = !c->lengths && test_random_once_in(random, 2);
     }
     if (!(use & QKV_ATTENTION_REDUCED)) return;
     c->stage = ONE_OF(random, stages);

@@ -79,6 +79,7 @@ static void give(struct slot *slot, const struct test_layout *layout, const doub
 static void slots_list(struct slot *slots, const struct semantics_case *c, const struct semantics_data *data) {
     const size_t b = c->batch, h = c->num_heads, g = c->num_kv_heads, q = c->seq_q, k = c->seq_kv;
     const size_t d = c->head_dim, dv = c->value_dim, past = c->past, fresh = k - past;
+    const bool with_past = past > 0 || c->in_place; /* of no keys, too */
     const struct slot all[NUM_SLOTS] = {
         [Q] = {.rank = 4, .shape = {b, h, q, c->head_dim}, .dtype = c->q_dtype},
         [K] = {.rank = 4, .shape = {b, g, fresh, d}, .dtype = c->k_dtype},
@@ -92,8 +93,8 @@ static void slots_list(struct slot *slots, const struct semantics_case *c, const
         [WEIGHTS] = {.rank = c->weights ? 4 : 0, .shape = {b, h, q, k}, .dtype = c->weights_dtype},
         [SCORES] = {.rank = c->scores ? 4 : 0, .shape = {b, h, q, k}, .dtype = c->weights_dtype},
         [LSE] = {.rank = c->logsumexp ? 3 : 0, .shape = {b, h, q}, .dtype = QKV_F32},
-        [PAST_K] = {.rank = past ? 4 : 0, .shape = {b, g, past, d}, .dtype = c->k_dtype},
-        [PAST_V] = {.rank = past ? 4 : 0, .shape = {b, g, past, dv}, .dtype = c->v_dtype},
+        [PAST_K] = {.rank = with_past ? 4 : 0, .shape = {b, g, past, d}, .dtype = c->k_dtype},
+        [PAST_V] = {.rank = with_past ? 4 : 0, .shape = {b, g, past, dv}, .dtype = c->v_dtype},
         [PRESENT_K] = {.rank = c->present ? 4 : 0, .shape = {b, g, k, d}, .dtype = c->k_dtype},
         [PRESENT_V] = {.rank = c->present ? 4 : 0, .shape = {b, g, k, dv}, .dtype = c->v_dtype},
         [RECEIVED] = {.rank = c->received ? 3 : 0, .shape = {b, h, k}, .dtype = QKV_F32},
@@ -145,7 +146,7 @@ static void slots_make(struct slot *slots, const struct semantics_case *c, const
         else if (i >= OUT)
             test_array_output_of(&slots[i].array, slots[i].dtype, slots[i].rank, slots[i].shape, &layout);
     }
-    for (size_t i = 0; c->past && c->in_place && i < 2; i++)
+    for (size_t i = 0; c->in_place && i < 2; i++)
         past_in_place(&slots[PAST_K + i], &slots[PRESENT_K + i], c->past, parts[2 + i]);
     for (size_t i = 0; i < TEST_COUNT(parts); i++)
         free(parts[i]);
