@@ -12,12 +12,13 @@
 #define PANEL 16
 #endif
 
-kernel void linear_plain(LINEAR_ARGS, long num_panels)
+kernel void linear_plain(LINEAR_ARGS)
 {
+    LINEAR_DECLARE
     const long panel = (long)get_global_id(0) / PANEL;
     const long lane = (long)get_global_id(0) % PANEL;
     const long row = (long)get_global_id(1);
-    if (panel >= num_panels || row >= rows)
+    if (panel >= sizes.s2 || row >= rows)
         return;
     LINEAR_SELECT_OUTPUT(panel)
     const long column = (panel - first) * PANEL + lane;

@@ -173,6 +173,7 @@ static inline void store(global float *out, long8 view, long row, long rows, lon
 
 kernel __attribute__((reqd_work_group_size(THREADS, 1, 1))) void linear_tile(LINEAR_ARGS)
 {
+    LINEAR_DECLARE
     local float4 xs4[BUFFERS * BK * LDX / 4], ws4[BUFFERS * BK * BN / 4];
     const int lid = (int)get_local_id(0);
     const long row0 = (long)(get_group_id(2) * get_num_groups(0) + get_group_id(0)) * BM;

@@ -33,9 +33,14 @@
 #define LOW_NV 4 /* at least NV */
 #endif
 #define MAX_SUMS (ROWS * NV > LOW_ROWS * LOW_NV ? ROWS * NV : LOW_ROWS * LOW_NV)
-/* Steps of k by which W is asked for ahead of its use: the time that the cache behind the core's own takes. */
+/* Steps of k by which a tile that is the only one to read its panels asks for W ahead of its use: the time that the
+ * cache behind the core's own takes. */
 #ifndef AHEAD
 #define AHEAD 64
+#endif
+/* Floats of W that are asked for a work-group ahead, at most: to fit the core's own cache beside those in use. */
+#ifndef MOST_ASKED
+#define MOST_ASKED (1 << 17)
 #endif
 
 #define VECTORS_1(F, r) F(r, 0)
@@ -123,7 +128,7 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
     global const float *x##r = x + linear_row_offset(x_view, row + (r < count ? (long)r : count - 1)); \
     EACH_VECTOR(n, DECLARE_VECTOR, r)
 /* Panels past the last repeat it. */
-#define DECLARE_PANEL(r, v) const long panel##v = (v < panels ? (long)v : panels - 1) * in_features * VW;
+#define DECLARE_PANEL(r, v) const long panel##v = (v < panels ? (long)v : v > 0 ? panels - 1 : 0) * in_features * VW;
 
 #define KEEP_VECTOR(r, v) QKV_VSTORE(sum##r##_##v, at_row + v * VW);
 #define KEEP_ROW(r, n)                      \
@@ -133,7 +138,8 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
     }
 
 #define LOAD_W(i, v) const vec w##v = QKV_VLOAD(w + panel##v + (i) * VW);
-#define ASK_W(i, v) QKV_PREFETCH(w + panel##v + ((i) + AHEAD) * VW);
+#define ASK_AHEAD(i, v) QKV_PREFETCH(w + panel##v + ((i) + AHEAD) * VW);
+#define ASK_LATER(i, v) QKV_PREFETCH(later + panel##v + (i) * VW);
 #define ASK_NOTHING(i, v)
 #define ADD_VECTOR(r, v) sum##r##_##v = QKV_FMA(x_value, w##v, sum##r##_##v);
 #define ADD_ROW(r, n)                          \
@@ -160,11 +166,13 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
 /*
  * The sums of rows row .. row + count - 1 of some panels, 1 <= count <= R, 1 <= panels <= N; rows past them repeat the
  * last one. The columns of x are walked run by run, U steps at a time: more steps than the few that keep the loop from
- * costing anything only take longer to compile.
+ * costing anything only take longer to compile. Meanwhile lines of W are asked for, one a step: by ASK_LATER U lines from
+ * `later` on, then U from later_step floats behind it, and so on.
  */
 #define DEFINE_TILE(NAME, R, N, ASK, U)                                                                         \
     static void NAME(global const float *x, long8 x_view, long row, long count, long in_features,               \
-                     global const float *w, long panels, float *sums)                                           \
+                     global const float *w, long panels, global const float *later, long later_step,            \
+                     float *sums)                                                                               \
     {                                                                                                           \
         EACH_ROW(R, DECLARE_ROW, N)                                                                             \
         EACH_VECTOR(N, DECLARE_PANEL, 0)                                                                        \
@@ -173,7 +181,7 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
             long at = start;                                                                                    \
             k -= left;                                                                                          \
             if (x_view.s6 == 1) {                                                                               \
-                for (; left >= U; left -= U, at += U, w += U * VW) {                                            \
+                for (; left >= U; left -= U, at += U, w += U * VW, later += later_step) {                       \
                     QKV_PASTE(STEPS_, U)(R, N, ASK)                                                             \
                 }                                                                                               \
             }                                                                                                   \
@@ -183,15 +191,17 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
         EACH_ROW(R, KEEP_ROW, N)                                                                                \
     }
 
-DEFINE_TILE(main_tile, ROWS, NV, ASK_W, 2)
-DEFINE_TILE(low_tile, LOW_ROWS, LOW_NV, ASK_W, 2)
+DEFINE_TILE(main_tile, ROWS, NV, ASK_LATER, 2)
+DEFINE_TILE(low_tile, LOW_ROWS, LOW_NV, ASK_AHEAD, 2)
 #if LOW_ROWS > 1
 /* Nothing but reading: the hardware's own prefetching does better alone. */
 DEFINE_TILE(row_tile, 1, LOW_NV, ASK_NOTHING, 4)
 #endif
 
-kernel void linear_vector(LINEAR_ARGS, long num_panels, long rows_per_group, long wide_groups)
+kernel void linear_vector(LINEAR_ARGS)
 {
+    LINEAR_DECLARE
+    const long num_panels = sizes.s2, rows_per_group = sizes.s3, wide_groups = sizes.s4;
     const long group = (long)get_group_id(1), narrow = max(group - wide_groups, 0L);
     const long panel = (group - narrow) * NV + narrow * LOW_NV;
     const long panels = min(group < wide_groups ? (long)NV : (long)LOW_NV, num_panels - panel);
@@ -205,9 +215,15 @@ kernel void linear_vector(LINEAR_ARGS, long num_panels, long rows_per_group, lon
         columns[v] = find_columns(LINEAR_OUTPUT_ARGUMENTS, panel + v);
     float sums[MAX_SUMS * VW];
     if (panels <= NV) {
-        for (; end - row > LOW_ROWS; row += ROWS) {
+        /* Where several tiles pass by the same panels, each asks for half of the next ones: the first to read them
+         * would otherwise wait for all that the farther cache has to bring. */
+        const long span = panels * in_features * VW, part = in_features / 2 * VW;
+        const bool several = end - row > ROWS && span <= MOST_ASKED;
+        global const float *next = packed + (get_group_id(0) + 1 < get_num_groups(0) ? 0 : span);
+        for (long t = 0; end - row > LOW_ROWS; row += ROWS, t++) {
             const long count = min((long)ROWS, end - row);
-            main_tile(x, x_view, row, count, in_features, packed, panels, sums);
+            main_tile(x, x_view, row, count, in_features, packed, panels,
+                      several ? next + (t & 1) * part : packed + AHEAD * VW, several ? VW : 2 * VW, sums);
             store_tile(columns, panels, row, count, bias, sums, NV);
         }
     }
@@ -215,10 +231,10 @@ kernel void linear_vector(LINEAR_ARGS, long num_panels, long rows_per_group, lon
         const long count = min((long)LOW_ROWS, end - row);
 #if LOW_ROWS > 1
         if (count == 1)
-            row_tile(x, x_view, row, count, in_features, packed, panels, sums);
+            row_tile(x, x_view, row, count, in_features, packed, panels, packed, 0, sums);
         else
 #endif
-            low_tile(x, x_view, row, count, in_features, packed, panels, sums);
+            low_tile(x, x_view, row, count, in_features, packed, panels, packed, 0, sums);
         store_tile(columns, panels, row, count, bias, sums, LOW_NV);
     }
 }

@@ -81,12 +81,10 @@ static bool fits(const struct qkvi_linear_run *r) {
 }
 
 static qkv_status run_plain(const struct state *s, struct qkvi_chain *chain, const struct qkvi_linear_run *r) {
-    const cl_long num_panels = (cl_long)r->weights->num_panels;
     struct qkvi_linear_args args;
     qkvi_linear_args_fill(&args, r);
-    args.list[QKVI_LINEAR_NUM_ARGS] = QKVI_ARG(num_panels);
     const size_t global[2] = {qkvi_round_up(r->weights->num_panels * s->panel, s->local[0]), r->rows};
-    return qkvi_kernel_run(s->plain, chain, args.list, QKVI_LINEAR_NUM_ARGS + 1, 2, global, s->local);
+    return qkvi_kernel_run(s->plain, chain, args.list, QKVI_LINEAR_NUM_ARGS, 2, global, s->local);
 }
 
 static qkv_status fill_bias(const struct state *s, struct qkvi_chain *chain, const struct qkvi_linear_run *r,

@@ -1,5 +1,7 @@
 #include "solver/linear_pack.h"
 
+#include <string.h>
+
 /* Work-items side by side write side by side; more than this in a group gains nothing anywhere. */
 #define MAX_GROUP 64
 
@@ -66,28 +68,30 @@ qkv_status qkvi_linear_pack_bias(struct qkvi_kernel *pack_kernel, struct qkvi_ch
     return enqueue(pack_kernel, chain, w, output, &p);
 }
 
+/* Two views to an argument. */
+static void put_view(struct qkvi_linear_args *args, size_t at, cl_long8 view) {
+    memcpy(&args->views[at / 2].s[at % 2 * 8], &view, sizeof view);
+}
+
 void qkvi_linear_args_fill(struct qkvi_linear_args *args, const struct qkvi_linear_run *run) {
     const struct qkvi_linear_weights *w = run->weights;
     struct qkvi_arg *list = args->list;
+    cl_long8 widths;
     *list++ = QKVI_ARG(run->x.buffer);
     *list++ = QKVI_ARG(w->packed);
     *list++ = QKVI_ARG(w->bias);
-    args->x_view = qkvi_matrix_pack(&run->x);
+    put_view(args, 0, qkvi_matrix_pack(&run->x));
     for (size_t i = 0; i < QKV_LINEAR_MAX_OUTPUTS; i++) {
         const bool used = i < w->num_outputs;
         const size_t from = used ? i : 0;
-        args->views[i] = qkvi_matrix_pack(&run->outputs[from]);
-        args->first_panel.s[i] = (cl_long)(used ? w->first_panel[i] : w->num_panels);
-        args->out_features.s[i] = (cl_long)w->out_features[from];
+        put_view(args, 1 + i, qkvi_matrix_pack(&run->outputs[from]));
+        widths.s[i] = (cl_long)(used ? w->first_panel[i] : w->num_panels);
+        widths.s[QKV_LINEAR_MAX_OUTPUTS + i] = (cl_long)w->out_features[from];
         *list++ = QKVI_ARG(run->outputs[from].buffer);
     }
-    args->rows = (cl_long)run->rows;
-    args->in_features = (cl_long)w->in_features;
-    *list++ = QKVI_ARG(args->x_view);
-    for (size_t i = 0; i < QKV_LINEAR_MAX_OUTPUTS; i++)
+    put_view(args, 1 + QKV_LINEAR_MAX_OUTPUTS, widths);
+    args->sizes = (cl_long8){{(cl_long)run->rows, (cl_long)w->in_features, (cl_long)w->num_panels}};
+    for (size_t i = 0; i < QKVI_COUNT(args->views); i++)
         *list++ = QKVI_ARG(args->views[i]);
-    *list++ = QKVI_ARG(args->first_panel);
-    *list++ = QKVI_ARG(args->out_features);
-    *list++ = QKVI_ARG(args->rows);
-    *list++ = QKVI_ARG(args->in_features);
+    *list++ = QKVI_ARG(args->sizes);
 }

@@ -20,17 +20,17 @@ qkv_status qkvi_linear_pack_bias(struct qkvi_kernel *pack_kernel, struct qkvi_ch
                                  int64_t stride);
 
 /*
- * The arguments every linear kernel begins with: x, packed weights, packed biases, four outputs, the view of x, the
- * views of the outputs, first panels, widths, rows, in_features. Output slots that are not used repeat the first
- * one and begin past the last panel.
+ * The arguments of every linear kernel, see cl/linear.clh: x, packed weights, packed biases, four outputs, the view of x
+ * and those of the outputs, first panels and widths, sizes. Output slots that are not used repeat the first one and
+ * begin past the last panel.
  */
-#define QKVI_LINEAR_NUM_ARGS 16
+#define QKVI_LINEAR_NUM_ARGS 11
 struct qkvi_linear_args {
-    cl_long8 x_view, views[QKV_LINEAR_MAX_OUTPUTS];
-    cl_long4 first_panel, out_features;
-    cl_long rows, in_features;
-    struct qkvi_arg list[QKVI_LINEAR_NUM_ARGS + 3]; /* room for three of the solver's own */
+    cl_long16 views[3];
+    cl_long8 sizes; /* rows, in_features, panels; from QKVI_LINEAR_OWN_SIZES on the solver's own */
+    struct qkvi_arg list[QKVI_LINEAR_NUM_ARGS];
 };
+#define QKVI_LINEAR_OWN_SIZES 3
 /* The list points into *args and *run. */
 void qkvi_linear_args_fill(struct qkvi_linear_args *args, const struct qkvi_linear_run *run);
 

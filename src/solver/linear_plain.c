@@ -62,13 +62,11 @@ static size_t panel(const void *state) {
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
     const struct state *s = state;
     const struct qkvi_linear_run *r = run;
-    const cl_long num_panels = (cl_long)r->weights->num_panels;
     struct qkvi_linear_args args;
     qkvi_linear_args_fill(&args, r);
-    args.list[QKVI_LINEAR_NUM_ARGS] = QKVI_ARG(num_panels);
     const size_t global[2] = {qkvi_round_up(r->weights->num_panels * PANEL, s->local[0]),
                               qkvi_round_up(r->rows, s->local[1])};
-    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS + 1, 2, global, s->local);
+    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS, 2, global, s->local);
 }
 
 static void describe(const void *state, struct qkvi_text *text) {

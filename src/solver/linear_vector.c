@@ -31,7 +31,7 @@ static const struct tiles software_gpu_tiles = {4, {4, 1}, {1, 1}};
 /* Tiles one work-group runs down: enough to read its panels of W from memory once for many of them, fewer where cores
  * would be left without a share of GROUPS_PER_UNIT work-groups. */
 #define TILES_PER_GROUP 16
-#define GROUPS_PER_UNIT 4
+#define GROUPS_PER_UNIT 16
 /* Bytes of x that pass by one panel after the other; to fit the cache that the cores share. */
 #define BAND_BYTES ((size_t)4 << 20)
 
@@ -172,16 +172,13 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *r
     const struct qkvi_linear_run *r = run;
     const struct columns columns = divide_columns(s, r);
     const struct division d = divide_rows(s, r, columns.wide + columns.narrow);
-    const cl_long num_panels = (cl_long)r->weights->num_panels;
-    const cl_long rows_per_group = (cl_long)d.rows_per_group, wide_groups = (cl_long)columns.wide;
     struct qkvi_linear_args args;
     qkvi_linear_args_fill(&args, r);
-    args.list[QKVI_LINEAR_NUM_ARGS] = QKVI_ARG(num_panels);
-    args.list[QKVI_LINEAR_NUM_ARGS + 1] = QKVI_ARG(rows_per_group);
-    args.list[QKVI_LINEAR_NUM_ARGS + 2] = QKVI_ARG(wide_groups);
+    args.sizes.s[QKVI_LINEAR_OWN_SIZES] = (cl_long)d.rows_per_group;
+    args.sizes.s[QKVI_LINEAR_OWN_SIZES + 1] = (cl_long)columns.wide;
     const size_t global[3] = {d.chunks_per_band, columns.wide + columns.narrow, d.bands};
     const size_t local[3] = {1, 1, 1};
-    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS + 3, 3, global, local);
+    return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS, 3, global, local);
 }
 
 static void describe(const void *state, struct qkvi_text *text) {
