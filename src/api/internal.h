@@ -60,6 +60,8 @@ qkv_status qkvi_operand_matrix(struct qkvi_matrix *out, size_t *rows, size_t *fe
 
 /* Validates as the public run does and fills `run`; nothing is enqueued. An empty run has rows or batch * seq_q of 0. */
 qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args);
+/* The same of operands that were checked already: their place, their shapes, that they are apart. */
+qkv_status qkvi_linear_arrange(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args);
 qkv_status qkvi_attention_prepare(struct qkvi_attention_run *run, const qkv_attention *attention,
                                   const qkv_attention_args *args);
 qkv_status qkvi_rotary_prepare(struct qkvi_rotary_run *run, const qkv_rotary *rotary, const qkv_rotary_args *args);

@@ -220,7 +220,7 @@ static qkv_status read_wishes(struct wishes *out, const qkv_layer *layer, const 
     return QKV_OK;
 }
 
-/* Every step validated before the first is enqueued: a wrong argument leaves all outputs untouched. */
+/* Everything is validated before the first step is enqueued: a wrong argument leaves all outputs untouched. */
 struct steps {
     struct qkvi_linear_run in, kv, out;
     struct qkvi_rotary_run turn_q, turn_k;
@@ -228,11 +228,11 @@ struct steps {
     bool both; /* without wo, out is the heads in another axis order; asking for both is rare: attention runs twice */
 };
 
+/* Their operands are the layer's own, checked by now, or parts of its workspace: once is enough. */
 static qkv_status prepare_projections(struct steps *steps, const qkv_layer *layer, const qkv_layer_args *args,
-                                      const struct intermediates *at, qkv_workspace *scratch) {
+                                      const struct intermediates *at) {
     qkv_linear_args in = QKV_LINEAR_ARGS_INIT, kv = QKV_LINEAR_ARGS_INIT, out = QKV_LINEAR_ARGS_INIT;
     in.x = args->x;
-    in.workspace = kv.workspace = out.workspace = scratch;
     in.outputs[0] = &at->tensor[PART_Q];
     qkv_linear_args *kv_args = layer->cross ? &kv : &in;
     size_t first = layer->cross ? 0 : 1;
@@ -241,9 +241,9 @@ static qkv_status prepare_projections(struct steps *steps, const qkv_layer *laye
     kv.x = args->kv ? args->kv : args->x;
     out.x = &at->tensor[PART_HEADS];
     out.outputs[0] = args->out;
-    qkv_status status = qkvi_linear_prepare(&steps->in, layer->in, &in);
-    if (!status && layer->kv) status = qkvi_linear_prepare(&steps->kv, layer->kv, &kv);
-    if (!status && layer->out) status = qkvi_linear_prepare(&steps->out, layer->out, &out);
+    qkv_status status = qkvi_linear_arrange(&steps->in, layer->in, &in);
+    if (!status && layer->kv) status = qkvi_linear_arrange(&steps->kv, layer->kv, &kv);
+    if (!status && layer->out) status = qkvi_linear_arrange(&steps->out, layer->out, &out);
     return status;
 }
 
@@ -292,7 +292,7 @@ static qkv_status prepare(struct steps *steps, const qkv_layer *layer, const qkv
     qkv_workspace scratch = *args->workspace;
     scratch.offset += layer->scratch_offset;
     scratch.bytes -= layer->scratch_offset;
-    status = prepare_projections(steps, layer, args, &at, &scratch);
+    status = prepare_projections(steps, layer, args, &at);
     if (!status) status = prepare_turns(steps, layer, &wishes, &at);
     return status ? status : prepare_attention(steps, layer, &wishes, &at, &scratch);
 }

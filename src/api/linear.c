@@ -167,6 +167,15 @@ qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *li
     return status;
 }
 
+qkv_status qkvi_linear_arrange(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args) {
+    size_t features, rows;
+    run->weights = &linear->weights.packed;
+    qkv_status status = qkvi_operand_matrix(&run->x, &run->rows, &features, args->x, "args.x");
+    for (size_t i = 0; !status && i < run->weights->num_outputs; i++)
+        status = qkvi_operand_matrix(&run->outputs[i], &rows, &features, args->outputs[i], output_names[i]);
+    return status;
+}
+
 qkv_status qkvi_linear_enqueue(const qkv_linear *linear, struct qkvi_chain *chain, const struct qkvi_linear_run *run) {
     return run->rows == 0 ? QKV_OK : linear->plan.solver->run(linear->plan.state, chain, run);
 }
