@@ -138,8 +138,14 @@ static void store_tile(const struct columns *columns, long panels, long row, lon
     }
 
 #define LOAD_W(i, v) const vec w##v = QKV_VLOAD(w + panel##v + (i) * VW);
-#define ASK_AHEAD(i, v) QKV_PREFETCH(w + panel##v + ((i) + AHEAD) * VW);
-#define ASK_LATER(i, v) QKV_PREFETCH(later + panel##v + (i) * VW);
+/* Once a line, of 64 bytes nearly everywhere. */
+#define NEW_LINE(i) ((i) * VW % 16 == 0)
+#define ASK_AHEAD(i, v) \
+    if (NEW_LINE(i))    \
+        QKV_PREFETCH(w + panel##v + ((i) + AHEAD) * VW);
+#define ASK_LATER(i, v) \
+    if (NEW_LINE(i))    \
+        QKV_PREFETCH(later + panel##v + (i) * VW);
 #define ASK_NOTHING(i, v)
 #define ADD_VECTOR(r, v) sum##r##_##v = QKV_FMA(x_value, w##v, sum##r##_##v);
 #define ADD_ROW(r, n)                          \
