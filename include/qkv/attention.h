@@ -26,7 +26,7 @@ extern "C" {
  * nothing else, its keys share the weight.
  * Excluded keys are left out, not multiplied by zero: NaN or infinity in an excluded key or value
  * never reaches the output. NaN in a query makes that query's row NaN and no other; NaN in a key makes the rows NaN that
- * see it, NaN in a value its element of their out, however small the weight; NaN or +inf in a mask or sink its rows.
+ * see it, NaN in a value its element of their out, however small the weight; NaN or +inf in a mask the rows that it is added to.
  * A query with every key excluded (or seq_kv = 0), whatever it holds, gives out = 0, weights = 0 and logsumexp = -inf
  * (sinks[h] where there are sinks).
  *
@@ -149,7 +149,7 @@ typedef struct qkv_attention_args {
                                         from 0 it counts as 2^40 */
     const qkv_tensor *alibi_slopes;  /* F32 (num_heads): finite; 0 is none */
     const qkv_tensor *sinks;         /* F32 (num_heads): a logit that takes part in the softmax without a value (gpt-oss);
-                                        -inf is none */
+                                        finite, or -inf for none */
     const qkv_window *window;
     int64_t query_offset; /* the position of query 0, less the past's length, within 2^40 of 0 and negative too;
                              QKV_CAUSAL_LAST places the queries itself and demands 0 */

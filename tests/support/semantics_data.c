@@ -109,6 +109,9 @@ static void set_traps(struct semantics_data *data, const struct semantics_case *
     static const double traps[] = {NAN, INFINITY, -INFINITY, (double)FLT_MAX};
     struct test_random random = stream_of(c, TRAPS_DATA);
     const size_t keys = c->batch * c->num_kv_heads * c->seq_kv, queries = c->batch * c->num_heads * c->seq_q;
+    const size_t *mask = data->mask_shape, added = mask[0] * mask[1] * mask[2] * mask[3];
+    if (data->mask && c->mask != QKV_BOOL && added && test_random_once_in(&random, 8))
+        data->mask[test_random_below(&random, added)] = test_random_once_in(&random, 2) ? NAN : INFINITY;
     bool *seen = seen_keys(data, c);
     for (size_t at = 0; at < keys; at++) {
         if (seen[at]) continue;

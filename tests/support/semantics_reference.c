@@ -111,7 +111,7 @@ static void softmax_row(const struct semantics_case *c, struct semantics_referen
         const double lse = r->logsumexp[row], distance = fabs(s[j] - lse) + fabs(s[j]) + fabs(lse);
         const bool excluded = s[j] == -INFINITY;
         const double from_lse = ds[j] + r->dlogsumexp[row] + (3 * distance + 8) * U;
-        dw[j] = !excluded ? weight_error(s[j] - lse, dw[j] + el + 4 * U) + 2 * TINY : isnan(m) ? NAN : 0;
+        dw[j] = !excluded ? weight_error(s[j] - lse, dw[j] + el + 4 * U) + 2 * TINY : isnan(l) ? NAN : 0;
         r->dreports[row * c->seq_kv + j] =
             excluded ? dw[j] : fmax(weight_error(s[j] - lse, from_lse) + 2 * TINY, dw[j]);
     }
