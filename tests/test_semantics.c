@@ -55,7 +55,6 @@ START_TEST(random_problems) {
     const size_t cases = test_cases(test_is_thorough() ? 3000 : 4000) / (test_is_thorough() ? 1 : num_plans()) + 1;
     struct test_random random = test_random_start(test_seed(), (uint64_t)_i);
     struct plans plans = {0};
-    TEST_TRUE(TEST_NUM_SOLVERS <= MOST_SOLVERS);
     uint64_t features;
     const struct semantics_case plan = semantics_plan_random(&random, (size_t)_i, &features);
     char text[512];
