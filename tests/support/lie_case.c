@@ -21,6 +21,7 @@ void problem_open(struct problem *p) {
                                .wo = true,
                                .causal = QKV_CAUSAL_FIRST};
     p->weights = NULL;
+    p->max_seq = 0;
     layer_data_make(&p->data, &p->c, &random);
     layer_reference_make(&p->reference, &p->c, &p->data);
     liar_tell("%s", "");
@@ -60,7 +61,7 @@ static void read_solver(char *out, size_t bytes, const char *text, const char *o
 static qkv_status describe_layer(struct outcome *out, const struct problem *p, qkv_context *context) {
     qkv_layer_desc desc = layer_desc(&p->c, &p->data);
     qkv_layer *layer = NULL;
-    desc.max_batch = p->c.batch, desc.max_seq_q = p->c.seq_q;
+    desc.max_batch = p->c.batch, desc.max_seq_q = p->max_seq > p->c.seq_q ? p->max_seq : p->c.seq_q;
     qkv_status status = qkv_layer_create(&layer, context, &desc);
     if (!status) {
         read_solver(out->solvers[0], sizeof out->solvers[0], qkv_layer_describe(layer), "linear=");

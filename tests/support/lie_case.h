@@ -8,6 +8,7 @@
 /* Heads wide enough for every regime of every solver. */
 struct problem {
     struct layer_case c;
+    size_t max_seq; /* that plans are made for, where it is more than the run has */
     float *weights; /* NULL: not asked for */
     struct layer_data data;
     struct layer_reference reference;
