@@ -71,7 +71,8 @@ bool test_has_word(const char *text, const char *word);
 #define TEST_MOST_SOLVERS 4
 unsigned char test_num_solvers(void); /* fits an int as well as a size_t */
 const char *test_solver(size_t index);
-/* For a forced solver that answered QKV_UNSUPPORTED: a counted skip with its reason, and true. */
+/* For a forced solver, by the test or by QKV_SOLVER, that answered QKV_UNSUPPORTED: a counted skip with its reason, and
+ * true. */
 bool test_solver_refused(qkv_status status, const char *solver);
 
 #endif
