@@ -326,8 +326,12 @@ START_TEST(workspace_grows_with_the_length) {
                                    .seq_kv = (size_t)16384 << n,
                                    .head_dim = 16,
                                    .value_dim = 16};
-        qkv_attention *plan = attention_plan(&c, solver);
-        if (!plan) return;
+        qkv_attention *plan = NULL;
+        const qkv_attention_desc desc = attention_desc(&c, solver);
+        const qkv_status status = qkv_attention_create(&plan, test_context(), &desc);
+        /* A device whose loops are cut short may have no solver at all for so many keys. */
+        if (test_solver_refused(status, solver ? solver : "(any)")) return;
+        TEST_OK(status);
         bytes[n] = qkv_attention_workspace_bytes(plan);
         qkv_attention_destroy(plan);
     }

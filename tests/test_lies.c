@@ -89,6 +89,8 @@ START_TEST(bad_forced_solver) {
             liar_tell("%s=%s", bad_ways[w].lie, bad->kernels[k]);
             p.max_seq = strstr(bad->kernels[k], "merge") ? ENOUGH_TO_SPLIT : 0;
             try_layer(&out, &p, choice);
+            /* So many keys may be beyond what the device's loops can do. */
+            if (p.max_seq && test_solver_refused(out.status, choice)) continue;
             if (out.status != bad_ways[w].status || !strstr(out.message, choice) ||
                 !strstr(out.message, bad_ways[w].word))
                 test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);

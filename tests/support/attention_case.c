@@ -10,7 +10,7 @@ static size_t features_of(const struct attention_case *c) {
     return (c->mask ? (size_t)QKV_ATTENTION_MASK : 0) | (c->weights || c->scores ? (size_t)QKV_ATTENTION_WEIGHTS : 0);
 }
 
-qkv_attention *attention_plan(const struct attention_case *limits, const char *solver) {
+qkv_attention_desc attention_desc(const struct attention_case *limits, const char *solver) {
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
     desc.head_dim = limits->head_dim;
     desc.value_dim = limits->value_dim;
@@ -21,6 +21,11 @@ qkv_attention *attention_plan(const struct attention_case *limits, const char *s
     desc.max_seq_kv = limits->seq_kv ? limits->seq_kv : 1;
     desc.features = features_of(limits);
     desc.solver = solver;
+    return desc;
+}
+
+qkv_attention *attention_plan(const struct attention_case *limits, const char *solver) {
+    const qkv_attention_desc desc = attention_desc(limits, solver);
     qkv_attention *plan = NULL;
     qkv_status status = qkv_attention_create(&plan, test_context(), &desc);
     if (test_solver_refused(status, solver)) return NULL;

@@ -33,6 +33,8 @@ struct attention_result {
     struct ref_attention reference;
 };
 
+/* What a plan for such cases, no larger than this one, is made from. */
+qkv_attention_desc attention_desc(const struct attention_case *limits, const char *solver);
 /* A plan for every case up to `limits` sizes. NULL after a counted skip. */
 qkv_attention *attention_plan(const struct attention_case *limits, const char *solver);
 
