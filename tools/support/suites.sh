@@ -13,7 +13,7 @@ export QKV_CACHE_DIR=
 once='core store store_sharing npy safetensors tokenizer model_files devices_tool devices_drivers readme install docs structure'
 not_simulated='attend attend_tool queues threads clblast'
 # The ones that take longest begin first, so that none is left to run alone at the end.
-long='lies attention cache_crash faults masks linear contract clblast'
+long='lies equivalences semantics attention faults cache_crash devices_drivers masks linear contract clblast'
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; esac; return 1; }
 
