@@ -7,7 +7,7 @@
 #include "support/semantics_case.h"
 
 static size_t num_plans(void) {
-    return test_is_thorough() ? 60 : test_is_slow() ? 4 : 6;
+    return test_is_thorough() ? 16 : test_is_slow() ? 4 : 6;
 }
 
 static struct semantics_limits limits_of_run(void) {
@@ -52,7 +52,7 @@ static size_t next_solver(const struct plans *plans, size_t s) {
 
 START_TEST(random_problems) {
     const struct semantics_limits limits = limits_of_run();
-    const size_t cases = test_cases(test_is_thorough() ? 3000 : 4000) / (test_is_thorough() ? 1 : num_plans()) + 1;
+    const size_t cases = test_cases(test_is_thorough() ? 16000 : 4000) / num_plans() + 1;
     struct test_random random = test_random_start(test_seed(), (uint64_t)_i);
     struct plans plans = {0};
     uint64_t features;
