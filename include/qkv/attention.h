@@ -26,9 +26,16 @@ extern "C" {
  * nothing else, its keys share the weight.
  * Excluded keys are left out, not multiplied by zero: NaN or infinity in an excluded key or value
  * never reaches the output. NaN in a query makes that query's row NaN and no other; NaN in a key makes the rows NaN that
- * see it, NaN in a value its element of their out, however small the weight; NaN or +inf in a mask the rows that it is added to.
+ * see it, NaN in a value its element of their out, however small the weight; NaN or +inf in a mask the rows that it is
+ * added to.
  * A query with every key excluded (or seq_kv = 0), whatever it holds, gives out = 0, weights = 0 and logsumexp = -inf
  * (sinks[h] where there are sinks).
+ *
+ * Accuracy, against exact arithmetic on what the tensors hold, to first order, u = 2^-24, n = seq_kv, m the row's maximum:
+ *   score[j]   (head_dim + 3) u scale sum |q k| + 6 u (|x| + |alibi| + |mask|); a softcap shrinks this and adds 16 u |x|
+ *   weight[j]  relative: r[j] + sum_j' weight[j'] r[j'] + (n + 4) u,  r[j] = score[j]'s + 3 u (m - score[j]) + (8 n + 6) u
+ *   out        sum_j weight[j] |v[j]| (weight[j]'s + n u)
+ * and half a unit in the last place of the storage type. The tests hold every solver to it.
  *
  * Any of batch, seq_q and seq_kv may be 0. Without a batch nothing is written; without queries only present, and
  * received, which is then 0.
