@@ -23,8 +23,14 @@ qkv_status qkvi_buffer_retain(cl_mem buffer, const char *name) {
 qkv_status qkvi_buffer_write(const struct qkvi_runtime *rt, cl_mem buffer, size_t offset, const void *data,
                              size_t bytes) {
     if (bytes == 0) return QKV_OK;
-    cl_int error = clEnqueueWriteBuffer(rt->queue, buffer, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
-    return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clEnqueueWriteBuffer");
+    cl_event written = NULL;
+    cl_int error = clEnqueueWriteBuffer(rt->queue, buffer, CL_TRUE, offset, bytes, data, 0, NULL, &written);
+    if (error != CL_SUCCESS) return qkvi_cl_fail(error, "clEnqueueWriteBuffer");
+    /* "Blocking" says that `data` may be used again, not that the buffer holds it (OpenCL 1.2, 5.2.2): what follows on
+     * another queue, or on one that is out of order, may overtake it. */
+    error = clWaitForEvents(1, &written);
+    (void)clReleaseEvent(written);
+    return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clWaitForEvents");
 }
 
 qkv_status qkvi_buffer_read(const struct qkvi_runtime *rt, void *data, cl_mem buffer, size_t offset, size_t bytes) {

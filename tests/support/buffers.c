@@ -56,6 +56,8 @@ void test_memory_allow(struct test_memory *memory, const qkv_tensor *view) {
 
 void test_memory_upload(struct test_memory *memory) {
     TEST_CL(clEnqueueWriteBuffer(memory->queue, memory->mem, CL_TRUE, 0, memory->bytes, memory->image, 0, NULL, NULL));
+    /* Another queue may use it: a blocking write promises no more than that the host's memory is free again. */
+    TEST_CL(clFinish(memory->queue));
 }
 
 size_t test_memory_fetch(struct test_memory *memory) {
