@@ -33,7 +33,12 @@ bool test_is_simulator(void) {
     return qkv_context_device(test_context())->kind == QKV_DEVICE_SIMULATOR;
 }
 
+/* QKV_SOLVER as the suite found it: some tests change it. */
+static char forced_solver[64];
+
 int test_main(Suite *suite) {
+    const char *forced = getenv("QKV_SOLVER");
+    snprintf(forced_solver, sizeof forced_solver, "%s", forced ? forced : "");
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -159,7 +164,7 @@ bool test_has_word(const char *text, const char *word) {
 static const char *const solvers[TEST_MOST_SOLVERS] = {NULL, "plain", "vector", "tile"};
 
 unsigned char test_num_solvers(void) {
-    const char *forced = getenv("QKV_SOLVER");
+    const char *forced = forced_solver[0] ? forced_solver : getenv("QKV_SOLVER");
     return forced && *forced ? 1 : (unsigned char)TEST_COUNT(solvers);
 }
 
@@ -168,8 +173,8 @@ const char *test_solver(size_t index) {
 }
 
 bool test_solver_refused(qkv_status status, const char *solver) {
-    if (!solver) solver = getenv("QKV_SOLVER"); /* by force from outside */
-    if (status != QKV_UNSUPPORTED || !solver || !*solver) return false;
+    if (!solver) solver = forced_solver;
+    if (status != QKV_UNSUPPORTED || !*solver) return false;
     test_skip("solver %s: %s%s%s%s", solver, qkv_error_message(), note[0] ? " [" : "", note, note[0] ? "]" : "");
     return true;
 }
