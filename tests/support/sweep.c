@@ -116,6 +116,8 @@ void sweep_expect_told(enum cl_call call, const struct fault_error *e, qkv_statu
         return;
     }
     qkv_status expected = call == CALL_clBuildProgram && e->status == QKV_OPENCL_ERROR ? QKV_BUILD_FAILED : e->status;
+    /* A device that still answers is not lost; with a solver by force there is no other one to try. */
+    if (e->error == CL_OUT_OF_RESOURCES && status == QKV_UNSUPPORTED && TEST_NUM_SOLVERS == 1) expected = status;
     if (status != expected || !test_has_word(message, cl_call_names[call]))
         test_fail(__FILE__, __LINE__, "%s instead of %s, or the call is not named: %s", qkv_status_name(status),
                   qkv_status_name(expected), message);
