@@ -21,44 +21,14 @@
 #include "softcap.clh"
 #include "transpose.clh"
 #include "attention_args.clh"
+#include "register_tile.clh"
 
-#ifndef TQ
-#define TQ 4
-#endif
-#ifndef TK
-#define TK 4
-#endif
 #ifndef KB
 #define KB 64
-#endif
-#ifndef UNROLL
-#define UNROLL 4
-#endif
-#ifndef MAX_DIM
-#define MAX_DIM 64
 #endif
 #define ROWS (TQ * VW)
 /* Blocks of keys over which asking for what comes later is spread. */
 #define LOOK_AHEAD_PARTS 4
-
-#if TQ == 1
-#define EACH_Q(m, t) m(t, 0)
-#elif TQ == 2
-#define EACH_Q(m, t) m(t, 0) m(t, 1)
-#elif TQ == 3
-#define EACH_Q(m, t) m(t, 0) m(t, 1) m(t, 2)
-#else
-#define EACH_Q(m, t) m(t, 0) m(t, 1) m(t, 2) m(t, 3)
-#endif
-#if TK == 2
-#define EACH_T(m) m(0) m(1)
-#elif TK == 3
-#define EACH_T(m) m(0) m(1) m(2)
-#elif TK == 4
-#define EACH_T(m) m(0) m(1) m(2) m(3)
-#else
-#define EACH_T(m) m(0) m(1) m(2) m(3) m(4) m(5)
-#endif
 
 #define NATURAL_UNITS (MASK || WEIGHTS || TERMS)
 #include "attention_units.clh"

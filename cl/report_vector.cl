@@ -21,31 +21,7 @@
 #include "attention_args.clh"
 #include "attention_dot.clh"
 #include "report_args.clh"
-
-#ifndef TQ
-#define TQ 4
-#endif
-#ifndef TK
-#define TK 4
-#endif
-#ifndef UNROLL
-#define UNROLL 4
-#endif
-#ifndef MAX_DIM
-#define MAX_DIM 64
-#endif
-#if TQ == 1
-#define EACH_Q(m, t) m(t, 0)
-#elif TQ == 2
-#define EACH_Q(m, t) m(t, 0) m(t, 1)
-#else
-#define EACH_Q(m, t) m(t, 0) m(t, 1) m(t, 2) m(t, 3)
-#endif
-#if TK == 2
-#define EACH_T(m) m(0) m(1)
-#else
-#define EACH_T(m) m(0) m(1) m(2) m(3)
-#endif
+#include "register_tile.clh"
 
 #define TILE_NAME(name) name##_keys
 #define LANE_DTYPE K_DTYPE
