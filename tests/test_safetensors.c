@@ -8,6 +8,7 @@
 
 #include "attend/safetensors.h"
 #include "support/fixture.h"
+#include "support/half.h"
 #include "support/tiny_model.h"
 
 static tool_error error;
@@ -125,15 +126,15 @@ END_TEST
 
 /* IEEE 754 binary16: 1, smallest subnormal, largest, infinity, NaN, -0; and bfloat16. */
 START_TEST(small_floats) {
-    TEST_TRUE(safetensors_from_f16(0x3C00) == 1.0f);
-    TEST_TRUE(safetensors_from_f16(0x0001) == 0x1p-24f);
-    TEST_TRUE(safetensors_from_f16(0x83FF) == -1023.0f * 0x1p-24f);
-    TEST_TRUE(safetensors_from_f16(0x0400) == 0x1p-14f);
-    TEST_TRUE(safetensors_from_f16(0x7BFF) == 65504.0f);
-    TEST_TRUE(isinf(safetensors_from_f16(0xFC00)) && safetensors_from_f16(0xFC00) < 0.0f);
-    TEST_TRUE(isnan(safetensors_from_f16(0x7E01)));
-    TEST_TRUE(safetensors_from_f16(0x8000) == 0.0f && signbit(safetensors_from_f16(0x8000)));
-    TEST_TRUE(safetensors_from_bf16(0x3F80) == 1.0f && safetensors_from_bf16(0xC040) == -3.0f);
+    TEST_TRUE(tool_from_f16(0x3C00) == 1.0f);
+    TEST_TRUE(tool_from_f16(0x0001) == 0x1p-24f);
+    TEST_TRUE(tool_from_f16(0x83FF) == -1023.0f * 0x1p-24f);
+    TEST_TRUE(tool_from_f16(0x0400) == 0x1p-14f);
+    TEST_TRUE(tool_from_f16(0x7BFF) == 65504.0f);
+    TEST_TRUE(isinf(tool_from_f16(0xFC00)) && tool_from_f16(0xFC00) < 0.0f);
+    TEST_TRUE(isnan(tool_from_f16(0x7E01)));
+    TEST_TRUE(tool_from_f16(0x8000) == 0.0f && signbit(tool_from_f16(0x8000)));
+    TEST_TRUE(tool_from_bf16(0x3F80) == 1.0f && tool_from_bf16(0xC040) == -3.0f);
 }
 END_TEST
 

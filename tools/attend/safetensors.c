@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../support/json.h"
+#include "../support/half.h"
 
 static const uint64_t max_header_bytes = 100000000;
 /* Parsed, a JSON value takes up to this much memory; the header may not make us take more than the file. */
@@ -214,32 +215,10 @@ const safetensors_tensor *safetensors_find(const safetensors *file, const char *
     return NULL;
 }
 
-float safetensors_from_bf16(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return value;
-}
-
-float safetensors_from_f16(uint16_t bits) {
-    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u, fraction = bits & 1023u;
-    uint32_t wide;
-    float value;
-    if (exponent == 0) {
-        value = (float)fraction * 0x1p-24f;
-        memcpy(&wide, &value, sizeof wide);
-        wide |= sign;
-    } else {
-        wide = sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | fraction << 13;
-    }
-    memcpy(&value, &wide, sizeof value);
-    return value;
-}
-
 static float decode(const unsigned char *bytes, safetensors_dtype dtype) {
     uint32_t low = bytes[0] | (uint32_t)bytes[1] << 8;
-    if (dtype == SAFETENSORS_F16) return safetensors_from_f16((uint16_t)low);
-    if (dtype == SAFETENSORS_BF16) return safetensors_from_bf16((uint16_t)low);
+    if (dtype == SAFETENSORS_F16) return tool_from_f16((uint16_t)low);
+    if (dtype == SAFETENSORS_BF16) return tool_from_bf16((uint16_t)low);
     uint32_t bits = low | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     float value;
     memcpy(&value, &bits, sizeof value);

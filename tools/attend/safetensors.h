@@ -53,7 +53,4 @@ const safetensors_tensor *safetensors_find(const safetensors *file, const char *
 bool safetensors_read(const safetensors *file, const safetensors_tensor *tensor, uint64_t first, size_t count,
                       float *out, tool_error *error);
 
-float safetensors_from_f16(uint16_t bits);
-float safetensors_from_bf16(uint16_t bits);
-
 #endif

@@ -1,9 +1,10 @@
 /* This library's side of a case: plan, weights, buffers, one run. */
 #include "bench.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "support/half.h"
 
 enum { MEM_X, MEM_Q, MEM_K, MEM_V, MEM_OUT, MEM_WEIGHTS, MEM_RECEIVED, NUM_MEM };
 
@@ -303,17 +304,6 @@ static float *read_back(struct bench_subject *s, cl_mem mem, size_t count, struc
     return values;
 }
 
-static float from_half(uint16_t bits)
-{
-    const int exponent = bits >> 10 & 31;
-    const float fraction = (float)(bits & 1023);
-    float size = exponent == 31 ? INFINITY : exponent ? ldexpf(fraction + 1024, exponent - 25) : ldexpf(fraction, -24);
-    if (exponent == 31 && fraction != 0) {
-        size = NAN;
-    }
-    return bits >> 15 ? -size : size;
-}
-
 float *bench_subject_output(struct bench_subject *s, size_t *out_count, char *error, size_t error_size)
 {
     const size_t count = *out_count = qkv_tensor_count(&s->out);
@@ -326,7 +316,7 @@ float *bench_subject_output(struct bench_subject *s, size_t *out_count, char *er
     for (size_t i = 0; values && i < count / 2 * 2; ++i) {
         uint16_t bits;
         memcpy(&bits, (const unsigned char *)stored + i * sizeof bits, sizeof bits);
-        values[i] = from_half(bits);
+        values[i] = tool_from_f16(bits);
     }
     free(stored);
     return values;

@@ -1,12 +1,12 @@
 #include "onnx/tensor.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <onnx.pb-c.h>
 
 #include "support/files.h"
+#include "support/half.h"
 
 enum { MAX_FILE_BYTES = 1 << 30 };
 
@@ -146,21 +146,12 @@ bool onnx_tensor_read(onnx_tensor *out, const char *path, tool_error *error) {
     return ok;
 }
 
-static double half_value(uint16_t bits) {
-    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    double value = exponent == 31  ? (fraction != 0 ? (double)NAN : (double)INFINITY)
-                   : exponent == 0 ? ldexp(fraction, -24)
-                                   : ldexp(fraction + 1024, exponent - 25);
-    return bits >> 15 != 0 ? -value : value;
-}
-
 double onnx_tensor_at(const onnx_tensor *tensor, size_t index) {
     const unsigned char *at = tensor->data + index * qkv_dtype_size(tensor->dtype);
     float single;
     int32_t word;
     int64_t longer;
     uint16_t bits;
-    uint32_t wide;
     switch (tensor->dtype) {
     case QKV_F32:
         memcpy(&single, at, sizeof single);
@@ -175,9 +166,6 @@ double onnx_tensor_at(const onnx_tensor *tensor, size_t index) {
         return *at != 0;
     default:
         memcpy(&bits, at, sizeof bits);
-        if (tensor->dtype == QKV_F16) return half_value(bits);
-        wide = (uint32_t)bits << 16;
-        memcpy(&single, &wide, sizeof single);
-        return (double)single;
+        return (double)(tensor->dtype == QKV_F16 ? tool_from_f16(bits) : tool_from_bf16(bits));
     }
 }
