@@ -284,16 +284,6 @@ static qkv_status read_positions(struct qkvi_attention_run *run, const qkv_atten
     return QKV_OK;
 }
 
-static struct qkvi_view4 optional_view(const qkv_tensor *t) {
-    struct qkvi_view4 view = {0};
-    if (!t) return view;
-    view.buffer = t->memory.buffer;
-    view.offset = (int64_t)t->offset;
-    for (uint32_t i = 0; i < t->rank && i < 4; i++)
-        view.stride[i] = t->stride[i];
-    return view;
-}
-
 static qkv_status read_terms(struct qkvi_attention_run *run, const qkv_attention *attention,
                              const qkv_attention_args *args) {
     const struct qkvi_attention_problem *p = &attention->plan.problem.u.attention;
@@ -309,10 +299,10 @@ static qkv_status read_terms(struct qkvi_attention_run *run, const qkv_attention
     if (!status) status = read_positions(run, args);
     if (status) return status;
     terms->softcap = args->softcap;
-    terms->lengths = optional_view(args->kv_lengths);
-    terms->offsets = optional_view(args->query_offsets);
-    terms->slopes = optional_view(args->alibi_slopes);
-    terms->sinks = optional_view(args->sinks);
+    terms->lengths = qkvi_operand_view4(args->kv_lengths);
+    terms->offsets = qkvi_operand_view4(args->query_offsets);
+    terms->slopes = qkvi_operand_view4(args->alibi_slopes);
+    terms->sinks = qkvi_operand_view4(args->sinks);
     if (args->kv_lengths) terms->lengths_dtype = (qkv_dtype)args->kv_lengths->dtype;
     if (args->query_offsets) terms->offsets_dtype = (qkv_dtype)args->query_offsets->dtype;
     return QKV_OK;
@@ -326,8 +316,8 @@ static void read_past(struct qkvi_attention_run *run, const qkv_attention_args *
     past->wanted = true;
     past->new_k = run->k;
     past->new_v = run->v;
-    if (!qkvi_attention_in_place(args->past_k, args->present_k)) past->past_k = optional_view(args->past_k);
-    if (!qkvi_attention_in_place(args->past_v, args->present_v)) past->past_v = optional_view(args->past_v);
+    if (!qkvi_attention_in_place(args->past_k, args->present_k)) past->past_k = qkvi_operand_view4(args->past_k);
+    if (!qkvi_attention_in_place(args->past_v, args->present_v)) past->past_v = qkvi_operand_view4(args->past_v);
     run->k = qkvi_operand_view4(args->present_k);
     run->v = qkvi_operand_view4(args->present_v);
 }
@@ -345,12 +335,12 @@ static qkv_status read_reports(struct qkvi_attention_run *run, const qkv_attenti
         status = check_feature(attention, "args.scores_stage", QKV_ATTENTION_REDUCED, "REDUCED");
     if (status) return status;
     const bool other = p->report_dtype != QKV_F32;
-    *(other ? &reports->weights : &run->weights) = optional_view(args->weights);
-    *(other || args->scores_stage != QKV_SCORES_MASKED ? &reports->scores : &run->scores) = optional_view(args->scores);
+    *(other ? &reports->weights : &run->weights) = qkvi_operand_view4(args->weights);
+    *(other || args->scores_stage != QKV_SCORES_MASKED ? &reports->scores : &run->scores) = qkvi_operand_view4(args->scores);
     reports->stage = args->scores_stage;
-    reports->received = optional_view(args->received);
-    reports->top_keys = optional_view(args->top_keys);
-    reports->top_weights = optional_view(args->top_weights);
+    reports->received = qkvi_operand_view4(args->received);
+    reports->top_keys = qkvi_operand_view4(args->top_keys);
+    reports->top_weights = qkvi_operand_view4(args->top_weights);
     reports->wanted = reports->weights.buffer || reports->scores.buffer || reports->received.buffer ||
                       reports->top_keys.buffer || reports->top_weights.buffer;
     return QKV_OK;
@@ -360,7 +350,7 @@ static qkv_status read_reports(struct qkvi_attention_run *run, const qkv_attenti
 static void place_logsumexp(struct qkvi_attention_run *run, const qkv_attention *attention,
                             const qkv_attention_args *args) {
     const size_t heads = attention->plan.problem.u.attention.num_heads;
-    run->logsumexp = optional_view(args->logsumexp);
+    run->logsumexp = qkvi_operand_view4(args->logsumexp);
     if (!run->reports.wanted || run->logsumexp.buffer) return;
     run->logsumexp = (struct qkvi_view4){
         .buffer = run->workspace,

@@ -49,7 +49,7 @@ qkv_status qkvi_operands_disjoint(const struct qkvi_operand *outputs, size_t num
 qkv_status qkvi_workspace_disjoint(const qkv_workspace *workspace, size_t needed, const struct qkvi_operand *operands,
                                    size_t num_operands);
 
-/* The offset and four strides of a rank 4 tensor. */
+/* The offset and strides of a tensor of rank 4 at most; without a buffer where there is none. */
 struct qkvi_view4 qkvi_operand_view4(const qkv_tensor *t);
 
 /* A rank 2, 3 or 4 argument of a linear layer (see qkv_linear_args) as a matrix. */

@@ -87,8 +87,12 @@ qkv_status qkvi_operands_disjoint(const struct qkvi_operand *outputs, size_t num
 }
 
 struct qkvi_view4 qkvi_operand_view4(const qkv_tensor *t) {
-    struct qkvi_view4 view = {.buffer = t->memory.buffer, .offset = (int64_t)t->offset};
-    memcpy(view.stride, t->stride, sizeof view.stride);
+    struct qkvi_view4 view = {0};
+    if (!t) return view;
+    view.buffer = t->memory.buffer;
+    view.offset = (int64_t)t->offset;
+    for (uint32_t i = 0; i < t->rank; i++)
+        view.stride[i] = t->stride[i];
     return view;
 }
 
