@@ -41,6 +41,10 @@ bool qkvi_product(size_t *out, const size_t *sizes, size_t n);
 size_t qkvi_div_up(size_t a, size_t b);
 /* a rounded up to a multiple of b; saturates at SIZE_MAX. */
 size_t qkvi_round_up(size_t a, size_t b);
+/* The nearest size to `value` from low to high; low where there is none. */
+size_t qkvi_between(size_t value, size_t low, size_t high);
+/* The least of low, 2 * low, 4 * low ... that holds `size`. */
+size_t qkvi_doubled(size_t low, size_t size);
 
 /* ---- text.c: a growing string; after a failed allocation it stays as it was and `failed` is set ---- */
 struct qkvi_text {

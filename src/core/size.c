@@ -32,3 +32,13 @@ size_t qkvi_round_up(size_t a, size_t b) {
     size_t rounded;
     return qkvi_mul(&rounded, qkvi_div_up(a, b), b) ? rounded : SIZE_MAX;
 }
+
+size_t qkvi_between(size_t value, size_t low, size_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+size_t qkvi_doubled(size_t low, size_t size) {
+    while (low < size)
+        low *= 2;
+    return low;
+}

@@ -139,7 +139,7 @@ static qkv_status begin_attempt(struct qkvi_attempt *attempt, struct qkvi_progra
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                          const struct qkvi_solver *solver, bool again) {
     struct qkvi_text why = {0};
-    if (!solver->applicable(problem, &programs->limits, &why)) {
+    if (solver->applicable && !solver->applicable(problem, &programs->limits, &why)) {
         qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
         qkvi_text_free(&why);
         return status;

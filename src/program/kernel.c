@@ -33,6 +33,10 @@ void qkvi_kernel_destroy(struct qkvi_kernel *kernel) {
     free(kernel);
 }
 
+size_t qkvi_kernel_group(const struct qkvi_kernel *kernel, size_t most) {
+    return kernel->group_limit < most ? kernel->group_limit : most;
+}
+
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local) {
     (void)pthread_mutex_lock(&kernel->lock);

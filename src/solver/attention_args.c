@@ -9,9 +9,8 @@ void qkvi_attention_options(char out[QKVI_ATTENTION_OPTIONS], const struct qkvi_
              (int)problem->out_dtype);
 }
 
-bool qkvi_attention_is_basic(const struct qkvi_attention_problem *p) {
-    return !p->terms && p->q_dtype == QKV_F32 && p->k_dtype == QKV_F32 && p->v_dtype == QKV_F32 &&
-           p->out_dtype == QKV_F32;
+size_t qkvi_larger_dim(const struct qkvi_attention_problem *p) {
+    return p->head_dim > p->value_dim ? p->head_dim : p->value_dim;
 }
 
 bool qkvi_attention_is_causal(const struct qkvi_attention_run *run) {
@@ -36,7 +35,6 @@ static cl_long term_flags(const struct qkvi_attention_terms *terms) {
     if (terms->offsets_dtype == QKV_I64) flags |= QKVI_TERM_OFFSETS_I64;
     if (terms->slopes.buffer != NULL) flags |= QKVI_TERM_SLOPES;
     if (terms->sinks.buffer != NULL) flags |= QKVI_TERM_SINKS;
-    if (terms->softcap != 0.0f) flags |= QKVI_TERM_SOFTCAP;
     return flags;
 }
 

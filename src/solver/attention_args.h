@@ -23,8 +23,7 @@ enum qkvi_attention_term_flags {
     QKVI_TERM_OFFSETS = 8,
     QKVI_TERM_OFFSETS_I64 = 16,
     QKVI_TERM_SLOPES = 32,
-    QKVI_TERM_SINKS = 64,
-    QKVI_TERM_SOFTCAP = 128
+    QKVI_TERM_SINKS = 64
 };
 
 enum {
@@ -61,9 +60,6 @@ void qkvi_attention_args_set(struct qkvi_attention_args *args, const struct qkvi
 /* Room for the macros that every attention kernel knows: features and storage. */
 #define QKVI_ATTENTION_OPTIONS 128
 void qkvi_attention_options(char out[QKVI_ATTENTION_OPTIONS], const struct qkvi_attention_problem *problem);
-
-/* Neither terms nor any storage but fp32. */
-bool qkvi_attention_is_basic(const struct qkvi_attention_problem *problem);
 
 /* Is `causal` on, so that it can exclude a key? */
 bool qkvi_attention_is_causal(const struct qkvi_attention_run *run);

@@ -5,6 +5,8 @@
 
 /* Values one work-item computes; as in cl/attention_plain.cl. */
 #define CHUNK 16
+/* Small, for rows differ in cost. */
+#define MAX_GROUP 16
 
 struct attention_plain {
     struct qkvi_attention_problem problem;
@@ -20,12 +22,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     if (p->max_seq_kv <= most) return true;
     qkvi_text_add(why, "max_seq_kv is %zu; the device's loops are cut short beyond %zu keys", p->max_seq_kv, most);
     return false;
-}
-
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    (void)limits;
-    return 100.0;
 }
 
 static void destroy(void *state) {
@@ -47,10 +43,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         destroy(plain);
         return status;
     }
-    /* Explicit, as implementations specialise a kernel for each size; small, for rows differ in cost. */
-    plain->local_size = 16;
-    if (plain->kernel->group_limit != 0 && plain->kernel->group_limit < plain->local_size)
-        plain->local_size = plain->kernel->group_limit;
+    plain->local_size = qkvi_kernel_group(plain->kernel, MAX_GROUP);
     plain->kernel->any_group = true;
     *state = plain;
     return QKV_OK;
@@ -80,7 +73,7 @@ const struct qkvi_solver qkvi_attention_plain = {
     .name = "plain",
     .operation = QKVI_ATTENTION,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_plain,
     .create = create,
     .destroy = destroy,
     .panel = NULL,

@@ -29,7 +29,7 @@ struct candidate {
 static const struct candidate general[] = {{128, 4}, {64, 4}, {16, 4}, {16, 1}, {1, 1}};
 static const struct candidate few[] = {{128, 1}, {64, 1}, {32, 1}, {16, 1}, {1, 1}};
 
-enum { FEW_ROWS = 4, LARGEST_SPLIT = 64, SMALLEST_SPLIT = 64 };
+enum { LEAST_DIM = 32, FEW_ROWS = 4, LARGEST_SPLIT = 64, SMALLEST_SPLIT = 64 };
 
 /* Groups that keep one compute unit busy. */
 static const size_t groups_per_unit[NUM_REGIMES] = {[GENERAL] = 2, [FEW] = 16};
@@ -43,11 +43,7 @@ static unsigned at_most(unsigned a, unsigned b) {
 }
 
 static unsigned dim_bucket(const struct qkvi_attention_problem *problem) {
-    const size_t dim = problem->head_dim > problem->value_dim ? problem->head_dim : problem->value_dim;
-    unsigned bucket = 32;
-    while (bucket < dim)
-        bucket *= 2;
-    return bucket;
+    return (unsigned)qkvi_doubled(LEAST_DIM, qkvi_larger_dim(problem));
 }
 
 /* Every work-item has 8 columns of the output, where there are enough work-items for that. */
@@ -89,11 +85,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     qkvi_text_add(why, "the smallest tile needs %zu bytes of local memory, the device has %zu",
                   local_bytes(&t, p->terms), limits->local_memory);
     return false;
-}
-
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->gpu ? 0.5 : 50;
 }
 
 static void destroy(void *state) {
@@ -148,7 +139,7 @@ static qkv_status build_merge(struct attention_tile *s, struct qkvi_programs *pr
         qkvi_kernel_create(&s->merge, programs, "attention_tile_merge", options, "attention_tile_merge");
     if (status) return status;
     s->merge->any_group = true;
-    s->merge_group = s->merge->group_limit < 64 ? s->merge->group_limit : 64;
+    s->merge_group = qkvi_kernel_group(s->merge, 64);
     return QKV_OK;
 }
 
@@ -288,7 +279,7 @@ const struct qkvi_solver qkvi_attention_tile = {
     .name = "tile",
     .operation = QKVI_ATTENTION,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_tile,
     .create = create,
     .destroy = destroy,
     .panel = NULL,

@@ -16,15 +16,7 @@ struct attention_vector {
 /* Register tiles by vector width: keys x vectors of queries. */
 static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
 
-enum { KEY_BLOCK = 64 };
-
-static unsigned dim_bucket(const struct qkvi_attention_problem *problem) {
-    const size_t dim = problem->head_dim > problem->value_dim ? problem->head_dim : problem->value_dim;
-    unsigned bucket = 64;
-    while (bucket < dim)
-        bucket *= 2;
-    return bucket;
-}
+enum { KEY_BLOCK = 64, LEAST_DIM = 64 };
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
 static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt) {
@@ -81,12 +73,6 @@ static qkv_status check_iterations(const struct attention_vector *vector, size_t
                      p->max_seq_kv, max_iterations / per_key);
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    /* Elsewhere one work-item a group wastes the device, and its compiler: last, but to be had by name. */
-    return limits->cpu ? 1.0 : 2000.0;
-}
-
 static void destroy(void *state) {
     struct attention_vector *vector = state;
     if (vector == NULL) return;
@@ -112,7 +98,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     struct attention_vector *vector = calloc(1, sizeof *vector);
     if (vector == NULL) return qkvi_fail_memory("an attention plan");
     vector->problem = problem->u.attention;
-    vector->max_dim = dim_bucket(&vector->problem);
+    vector->max_dim = (unsigned)qkvi_doubled(LEAST_DIM, qkvi_larger_dim(&vector->problem));
     qkv_status status = choose_tile(vector, programs->rt);
     if (status == QKV_OK) status = check_iterations(vector, programs->limits.max_iterations);
     if (status == QKV_OK) status = create_kernel(vector, programs);
@@ -173,7 +159,7 @@ const struct qkvi_solver qkvi_attention_vector = {
     .name = "vector",
     .operation = QKVI_ATTENTION,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_vector,
     .create = create,
     .destroy = destroy,
     .panel = NULL,

@@ -17,25 +17,15 @@ struct copy_vector {
     size_t enough_groups;
 };
 
-static size_t larger_dim(const struct qkvi_attention_problem *p) {
-    return p->head_dim > p->value_dim ? p->head_dim : p->value_dim;
-}
-
 /* The head of cl/copy_vector.cl: iterations of a work-item's loops for one row. */
 static size_t iterations(const struct qkvi_attention_problem *p) {
-    return larger_dim(p) + 2;
+    return qkvi_larger_dim(p) + 2;
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
     if (iterations(&problem->u.attention) <= limits->max_iterations) return true;
     qkvi_text_add(why, "the device's loops are cut short beyond %zu iterations", limits->max_iterations);
     return false;
-}
-
-/* Work-groups of one work-item leave a GPU's lanes idle: the plain solver beats this one there. */
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->cpu ? 1 : 2000;
 }
 
 static void destroy(void *state) {
@@ -59,19 +49,15 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return status;
 }
 
-static size_t between(size_t value, size_t low, size_t high) {
-    return value < low ? low : value > high ? high : value;
-}
-
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
     const struct copy_vector *vector = state;
     const struct qkvi_attention_run *attention = opaque;
     struct qkvi_copy_args args;
     qkvi_copy_args_set(&args, &vector->problem, attention);
-    const size_t rows = args.rows[0] > args.rows[1] ? args.rows[0] : args.rows[1], dim = larger_dim(&vector->problem);
+    const size_t rows = args.rows[0] > args.rows[1] ? args.rows[0] : args.rows[1], dim = qkvi_larger_dim(&vector->problem);
     const size_t planes = attention->batch * vector->problem.num_kv_heads;
-    const size_t elements = between(2 * planes * rows * dim / vector->enough_groups, FEWEST_ELEMENTS, MOST_ELEMENTS);
-    const cl_long rows_per_group = (cl_long)between(elements / dim, 1, vector->max_rows);
+    const size_t elements = qkvi_between(2 * planes * rows * dim / vector->enough_groups, FEWEST_ELEMENTS, MOST_ELEMENTS);
+    const cl_long rows_per_group = (cl_long)qkvi_between(elements / dim, 1, vector->max_rows);
     const size_t global[3] = {qkvi_div_up(rows, (size_t)rows_per_group), planes, 2};
     const size_t local[3] = {1, 1, 1};
     args.list[QKVI_COPY_ARGS] = QKVI_ARG(rows_per_group);
@@ -87,7 +73,7 @@ const struct qkvi_solver qkvi_copy_vector = {
     .name = "vector",
     .operation = QKVI_COPY,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_vector,
     .create = create,
     .destroy = destroy,
     .run = run,

@@ -52,8 +52,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         destroy(s);
         return status;
     }
-    size_t limit = s->bias->group_limit < s->plain->group_limit ? s->bias->group_limit : s->plain->group_limit;
-    s->local[0] = limit < GROUP ? limit : GROUP;
+    s->local[0] = qkvi_kernel_group(s->bias, qkvi_kernel_group(s->plain, GROUP));
     s->local[1] = 1;
     *state = s;
     return QKV_OK;

@@ -44,7 +44,7 @@ static qkv_status enqueue(struct qkvi_kernel *kernel, struct qkvi_chain *chain, 
         QKVI_ARG(p->to),    QKVI_ARG(from),        QKVI_ARG(present),      QKVI_ARG(offset), QKVI_ARG(stride_k),
         QKVI_ARG(stride_n), QKVI_ARG(in_features), QKVI_ARG(out_features), QKVI_ARG(panel),  QKVI_ARG(first_panel),
     };
-    const size_t local[2] = {kernel->group_limit < MAX_GROUP ? kernel->group_limit : MAX_GROUP, 1};
+    const size_t local[2] = {qkvi_kernel_group(kernel, MAX_GROUP), 1};
     const size_t global[2] = {qkvi_round_up(columns, local[0]), p->in_features};
     return qkvi_kernel_run(kernel, chain, args, QKVI_COUNT(args), 2, global, local);
 }

@@ -20,12 +20,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return false;
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    (void)limits;
-    return 1000;
-}
-
 static void destroy(void *state) {
     struct state *s = state;
     qkvi_kernel_destroy(s->kernel);
@@ -79,7 +73,7 @@ const struct qkvi_solver qkvi_linear_plain = {
     .name = "plain",
     .operation = QKVI_LINEAR,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_plain,
     .create = create,
     .destroy = destroy,
     .panel = panel,

@@ -70,11 +70,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return false;
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->gpu ? 0.5 : 500;
-}
-
 static void destroy(void *state) {
     struct state *s = state;
     if (!s) return;
@@ -185,7 +180,7 @@ const struct qkvi_solver qkvi_linear_tile = {
     .name = "tile",
     .operation = QKVI_LINEAR,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_tile,
     .create = create,
     .destroy = destroy,
     .panel = panel,

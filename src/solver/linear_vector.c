@@ -53,12 +53,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return false;
 }
 
-/* Work-groups of one work-item leave a GPU's lanes idle: the plain solver beats this one there. */
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->cpu ? 1 : 2000;
-}
-
 static bool good_tile(struct tile tile) {
     return tile.rows >= 1 && tile.rows <= MAX_ROWS && tile.vectors >= 1 && tile.vectors <= MAX_VECTORS;
 }
@@ -192,7 +186,7 @@ const struct qkvi_solver qkvi_linear_vector = {
     .name = "vector",
     .operation = QKVI_LINEAR,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_vector,
     .create = create,
     .destroy = destroy,
     .panel = panel,

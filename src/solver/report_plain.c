@@ -26,12 +26,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return false;
 }
 
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    (void)limits;
-    return 100;
-}
-
 static void destroy(void *state) {
     struct report_plain *plain = state;
     qkvi_kernel_destroy(plain->pairs);
@@ -48,14 +42,11 @@ static qkv_status create_kernels(struct report_plain *plain, struct qkvi_program
     char options[QKVI_ATTENTION_OPTIONS];
     qkvi_attention_options(options, &plain->problem);
     plain->local_size = MAX_GROUP;
-    if (programs->limits.max_work_group_size < plain->local_size)
-        plain->local_size = larger(programs->limits.max_work_group_size, 1);
     for (size_t i = 0; i < QKVI_COUNT(all); i++) {
         const qkv_status status = qkvi_kernel_create(all[i].kernel, programs, "report_plain", options, all[i].name);
         if (status) return status;
-        struct qkvi_kernel *kernel = *all[i].kernel;
-        kernel->any_group = true;
-        if (kernel->group_limit && kernel->group_limit < plain->local_size) plain->local_size = kernel->group_limit;
+        (*all[i].kernel)->any_group = true;
+        plain->local_size = qkvi_kernel_group(*all[i].kernel, plain->local_size);
     }
     return QKV_OK;
 }
@@ -110,7 +101,7 @@ const struct qkvi_solver qkvi_report_plain = {
     .name = "plain",
     .operation = QKVI_REPORT,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_plain,
     .create = create,
     .destroy = destroy,
     .run = run,

@@ -44,12 +44,6 @@ static qkv_status check_iterations(const struct report_vector *vector, size_t li
                      p->max_seq_kv, most);
 }
 
-/* Elsewhere one work-item a group wastes the device, and its compiler: last, but to be had by name. */
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->cpu ? 1 : 2000;
-}
-
 static void destroy(void *state) {
     struct report_vector *vector = state;
     qkvi_kernel_destroy(vector->keys);
@@ -59,12 +53,9 @@ static void destroy(void *state) {
 
 static qkv_status create_kernels(struct report_vector *vector, struct qkvi_programs *programs) {
     char options[QKVI_ATTENTION_OPTIONS + 80], common[QKVI_ATTENTION_OPTIONS];
-    unsigned max_dim = 64;
-    while (max_dim < vector->problem.head_dim)
-        max_dim *= 2;
     qkvi_attention_options(common, &vector->problem);
-    snprintf(options, sizeof options, "%s -DVW=%u -DTK=%u -DTQ=%u -DUNROLL=%u -DMAX_DIM=%u", common, vector->width,
-             vector->rows, vector->vectors, vector->unroll, max_dim);
+    snprintf(options, sizeof options, "%s -DVW=%u -DTK=%u -DTQ=%u -DUNROLL=%u -DMAX_DIM=%zu", common, vector->width,
+             vector->rows, vector->vectors, vector->unroll, qkvi_doubled(64, vector->problem.head_dim));
     const qkv_status status = qkvi_kernel_create(&vector->keys, programs, "report_vector", options, "report_keys");
     if (status) return status;
     return qkvi_kernel_create(&vector->queries, programs, "report_vector", options, "report_queries");
@@ -117,7 +108,7 @@ const struct qkvi_solver qkvi_report_vector = {
     .name = "vector",
     .operation = QKVI_REPORT,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_vector,
     .create = create,
     .destroy = destroy,
     .run = run,

@@ -12,20 +12,6 @@ struct rotary_plain {
     size_t local_size;
 };
 
-/* The kernel has no loops. */
-static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
-    (void)problem;
-    (void)limits;
-    (void)why;
-    return true;
-}
-
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    (void)limits;
-    return 1000;
-}
-
 static void destroy(void *state) {
     struct rotary_plain *plain = state;
     qkvi_kernel_destroy(plain->kernel);
@@ -42,10 +28,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
         return status;
     }
     plain->kernel->any_group = true;
-    const size_t limits[] = {programs->limits.max_work_group_size, plain->kernel->group_limit};
-    plain->local_size = MAX_GROUP;
-    for (size_t i = 0; i < QKVI_COUNT(limits); i++)
-        if (limits[i] && limits[i] < plain->local_size) plain->local_size = limits[i];
+    plain->local_size = qkvi_kernel_group(plain->kernel, MAX_GROUP);
     *state = plain;
     return QKV_OK;
 }
@@ -76,8 +59,7 @@ static void describe(const void *state, struct qkvi_text *text) {
 const struct qkvi_solver qkvi_rotary_plain = {
     .name = "plain",
     .operation = QKVI_ROTARY,
-    .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_plain,
     .create = create,
     .destroy = destroy,
     .run = run,

@@ -30,12 +30,6 @@ static bool applicable(const struct qkvi_problem *problem, const struct qkvi_lim
     return false;
 }
 
-/* Work-groups of one work-item leave a GPU's lanes idle: the plain solver beats this one there. */
-static double estimate(const struct qkvi_problem *problem, const struct qkvi_limits *limits) {
-    (void)problem;
-    return limits->cpu ? 1 : 2000;
-}
-
 static void destroy(void *state) {
     struct rotary_vector *vector = state;
     qkvi_kernel_destroy(vector->kernel);
@@ -60,10 +54,6 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     return status;
 }
 
-static size_t between(size_t value, size_t low, size_t high) {
-    return value < low ? low : value > high ? high : value;
-}
-
 static bool is_heads_inside(const struct qkvi_rotary_run *r) {
     const int64_t head = r->x.stride[1], token = r->x.stride[2];
     return (head < 0 ? -head : head) < (token < 0 ? -token : token);
@@ -73,11 +63,11 @@ static bool is_heads_inside(const struct qkvi_rotary_run *r) {
 static void divide(size_t *tokens, size_t *heads, const struct rotary_vector *vector, const struct qkvi_rotary_run *r) {
     const size_t head_dim = vector->problem.head_dim;
     const size_t all = r->batch * r->num_heads * r->seq * head_dim;
-    const size_t features = between(all / vector->enough_groups, FEWEST_FEATURES, MOST_FEATURES);
-    const size_t lines = between(features / head_dim, 1, vector->max_lines);
+    const size_t features = qkvi_between(all / vector->enough_groups, FEWEST_FEATURES, MOST_FEATURES);
+    const size_t lines = qkvi_between(features / head_dim, 1, vector->max_lines);
     const bool heads_inside = is_heads_inside(r);
-    const size_t inner = between(lines, 1, heads_inside ? r->num_heads : r->seq);
-    const size_t outer = between(lines / inner, 1, heads_inside ? r->seq : r->num_heads);
+    const size_t inner = qkvi_between(lines, 1, heads_inside ? r->num_heads : r->seq);
+    const size_t outer = qkvi_between(lines / inner, 1, heads_inside ? r->seq : r->num_heads);
     *tokens = heads_inside ? outer : inner;
     *heads = heads_inside ? inner : outer;
 }
@@ -108,7 +98,7 @@ const struct qkvi_solver qkvi_rotary_vector = {
     .name = "vector",
     .operation = QKVI_ROTARY,
     .applicable = applicable,
-    .estimate = estimate,
+    .estimate = qkvi_estimate_vector,
     .create = create,
     .destroy = destroy,
     .run = run,

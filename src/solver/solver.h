@@ -69,6 +69,9 @@ struct qkvi_attention_problem {
     qkv_dtype report_dtype;                         /* of reports' scores and weights */
 };
 
+/* The larger of head_dim and value_dim. */
+size_t qkvi_larger_dim(const struct qkvi_attention_problem *problem);
+
 /* offset and strides over (batch, head, seq, dim), in elements. */
 struct qkvi_view4 {
     cl_mem buffer; /* NULL: absent */
@@ -193,7 +196,7 @@ struct qkvi_problem {
 struct qkvi_solver {
     const char *name; /* "plain", "vector", "tile": what QKV_SOLVER says */
     enum qkvi_operation operation;
-    /* false, and why in a few words, where it cannot do the problem on this device. */
+    /* false, and why in a few words, where it cannot do the problem on this device. NULL: it always can. */
     bool (*applicable)(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why);
     /* Relative time; the lowest estimate is tried first. */
     double (*estimate)(const struct qkvi_problem *problem, const struct qkvi_limits *limits);
@@ -210,6 +213,11 @@ struct qkvi_solver {
     /* Adds "tile 8x48, regimes ..." to a one-line description. */
     void (*describe)(const void *state, struct qkvi_text *text);
 };
+
+/* estimate.c: for `estimate`, by the form of the kernels. */
+double qkvi_estimate_plain(const struct qkvi_problem *problem, const struct qkvi_limits *limits);
+double qkvi_estimate_vector(const struct qkvi_problem *problem, const struct qkvi_limits *limits);
+double qkvi_estimate_tile(const struct qkvi_problem *problem, const struct qkvi_limits *limits);
 
 extern const struct qkvi_solver qkvi_linear_plain, qkvi_linear_vector, qkvi_linear_clblast;
 extern const struct qkvi_solver qkvi_attention_plain, qkvi_attention_vector;
