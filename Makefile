@@ -284,7 +284,7 @@ install: lib tools ## headers, libraries, tools, man pages, pkg-config and CMake
 	$(EXPANDED) tools/package/qkv-config.cmake.in >'$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config.cmake'
 	$(EXPANDED) tools/package/qkv-config-version.cmake.in >'$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config-version.cmake'
 	chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc' '$(DESTDIR)$(LIBDIR)'/cmake/qkv/*.cmake
-	for tool in $(foreach t,$(TOOLS),$(if $(call have,$(t)),qkv-$(t))); do \
+	for tool in $(foreach t,$(TOOLS),$(if $(call have,$(t)),qkv-$(t))) $(if $(have_onnx),onnx-attention); do \
 	    install -m 755 $(BUILD)/$$tool '$(DESTDIR)$(BINDIR)/' && \
 	    install -m 644 tools/man/$$tool.1 '$(DESTDIR)$(MANDIR)/man1/' || exit 1; \
 	done
@@ -295,7 +295,7 @@ uninstall: ## what install put there
 	    '$(DESTDIR)$(LIBDIR)/libqkv.a' '$(DESTDIR)$(LIBDIR)/pkgconfig/qkv.pc' \
 	    '$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config.cmake' '$(DESTDIR)$(LIBDIR)/cmake/qkv/qkv-config-version.cmake' \
 	    $(foreach l,$(SHARED_REAL) $(SHARED_SONAME) $(SHARED_LINK),'$(DESTDIR)$(LIBDIR)/$(l)') \
-	    $(foreach t,$(TOOLS),'$(DESTDIR)$(BINDIR)/qkv-$(t)' '$(DESTDIR)$(MANDIR)/man1/qkv-$(t).1')
+	    $(foreach t,$(TOOLS:%=qkv-%) onnx-attention,'$(DESTDIR)$(BINDIR)/$(t)' '$(DESTDIR)$(MANDIR)/man1/$(t).1')
 	for folder in '$(DESTDIR)$(INCLUDEDIR)/qkv' '$(DESTDIR)$(LIBDIR)/cmake/qkv'; do \
 	    test ! -d "$$folder" || rmdir "$$folder" || :; \
 	done
@@ -312,10 +312,14 @@ C_FILES = $(wildcard include/*.h include/*/*.h src/*/*.h src/*/*.c tools/*.c too
 format: ## lays out the C files with clang-format
 	$(CLANG_FORMAT) -i $(C_FILES)
 
-tidy: ## clang-tidy on every C file
+# Those of onnx-attention only where what protobuf-c makes for them can be made.
+ONNX_SOURCES := $(wildcard tools/onnx-attention.c tools/onnx/*.c)
+
+tidy: $(if $(have_onnx),$(PROTO).c) ## clang-tidy on every C file
 	$(CLANG_TIDY) --quiet $(LIB_SOURCES) -- $(WARNINGS) $(DEFINES) $(LIB_FLAGS)
-	$(CLANG_TIDY) --quiet $(TOOL_SOURCES) $(TEST_SOURCES) $(TEST_SUPPORT) -- $(WARNINGS) $(DEFINES) $(TEST_FLAGS) \
-	    $(shell $(PKG_CONFIG) --cflags $(PACKAGES_tests))
+	$(CLANG_TIDY) --quiet $(if $(have_onnx),$(TOOL_SOURCES),$(filter-out $(ONNX_SOURCES),$(TOOL_SOURCES))) \
+	    $(TEST_SOURCES) $(TEST_SUPPORT) -- $(WARNINGS) $(DEFINES) $(TEST_FLAGS) -isystem $(dir $(PROTO)) \
+	    $(shell $(PKG_CONFIG) --cflags $(PACKAGES_tests) $(if $(have_onnx),$(PACKAGES_onnx)))
 
 clean: ## removes everything that was built, the model included
 	rm -rf $(BUILD)
