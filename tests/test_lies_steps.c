@@ -1,0 +1,159 @@
+/*
+ * Drivers that lie, by the layer of liar/liar.h, about the steps beside linear layers and attention itself: rotary
+ * positions, the copy of a cache, reports. None of their kernels can be wrong unnoticed.
+ */
+#include "support/lie_case.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A plan with one such step, destroyed again; `out` describes it. */
+typedef qkv_status (*step_function)(char out[256], qkv_context *context, const char *solver);
+
+static qkv_status plan_rotary(char out[256], qkv_context *context, const char *solver) {
+    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
+    qkv_rotary *rotary = NULL;
+    desc.head_dim = 64;
+    desc.max_position = 16;
+    desc.solver = solver;
+    qkv_status status = qkv_rotary_create(&rotary, context, &desc);
+    if (!status) (void)snprintf(out, 256, "%s", qkv_rotary_describe(rotary));
+    qkv_rotary_destroy(rotary);
+    return status;
+}
+
+static qkv_status plan_attention(char out[256], qkv_context *context, const char *solver, uint64_t features) {
+    qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
+    qkv_attention *attention = NULL;
+    desc.head_dim = 16;
+    desc.num_heads = 2;
+    desc.max_batch = 1;
+    desc.max_seq_q = desc.max_seq_kv = 8;
+    desc.features = features;
+    desc.solver = solver;
+    qkv_status status = qkv_attention_create(&attention, context, &desc);
+    if (!status) (void)snprintf(out, 256, "%s", qkv_attention_describe(attention));
+    qkv_attention_destroy(attention);
+    return status;
+}
+
+static qkv_status plan_copy(char out[256], qkv_context *context, const char *solver) {
+    return plan_attention(out, context, solver, QKV_ATTENTION_PAST);
+}
+
+static qkv_status plan_report(char out[256], qkv_context *context, const char *solver) {
+    return plan_attention(out, context, solver, QKV_ATTENTION_REDUCED);
+}
+
+static const struct step {
+    const char *solver;
+    step_function plan;
+    const char *kernels[4];
+} steps[] = {
+    {"rotary=vector", plan_rotary, {"rotary_vector"}},
+    {"rotary=plain", plan_rotary, {"rotary_plain"}},
+    {"copy=vector", plan_copy, {"copy_vector"}},
+    {"copy=plain", plan_copy, {"copy_plain"}},
+    {"report=vector", plan_report, {"report_keys", "report_queries"}},
+    {"report=plain", plan_report, {"report_pairs", "report_received", "report_top"}},
+};
+
+static const struct way {
+    const char *lie;
+    qkv_status status;
+    const char *word; /* the reason that is told */
+} ways[] = {
+    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
+    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
+    {"short", QKV_SELF_TEST_FAILED, "self-test"},
+    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
+};
+
+struct trial {
+    qkv_status status;
+    char description[256], message[8192], log[16384];
+};
+
+static void hear(void *user, qkv_log_level level, const char *message) {
+    struct trial *trial = user;
+    size_t used = strlen(trial->log);
+    if (level <= QKV_LOG_WARNING)
+        (void)snprintf(trial->log + used, sizeof trial->log - used, "%s\n", message);
+}
+
+/* In a context of its own, of which nothing may be left. */
+static void try_step(struct trial *trial, const struct step *step, const char *solver) {
+    struct cl_balance before = liar_saboteur.balance();
+    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
+    qkv_context *context = NULL;
+    memset(trial, 0, sizeof *trial);
+    options.log = hear, options.log_user = trial;
+    trial->status = qkv_context_create(&context, NULL, &options);
+    if (!trial->status) trial->status = step->plan(trial->description, context, solver);
+    if (trial->status) (void)snprintf(trial->message, sizeof trial->message, "%s", qkv_error_message());
+    qkv_context_destroy(context);
+    struct cl_balance now = liar_saboteur.balance();
+    sweep_check_balance(&before, &now);
+}
+
+/* A solver taken by name has nobody to stand in for it: its failure is the error. */
+START_TEST(bad_forced_step) {
+    const struct step *step = &steps[_i];
+    struct trial trial;
+    if (!liar_meet()) return;
+    liar_tell("%s", "");
+    try_step(&trial, step, step->solver);
+    if (test_solver_refused(trial.status, step->solver)) return;
+    TEST_TRUE(trial.status == QKV_OK);
+    for (size_t w = 0; w < TEST_COUNT(ways); w++)
+        for (size_t k = 0; k < TEST_COUNT(step->kernels) && step->kernels[k]; k++) {
+            if (test_leaves_out(w + k + (size_t)_i)) continue;
+            test_note("%s=%s", ways[w].lie, step->kernels[k]);
+            liar_tell("%s=%s", ways[w].lie, step->kernels[k]);
+            try_step(&trial, step, step->solver);
+            if (trial.status != ways[w].status || !strstr(trial.message, step->solver) ||
+                !strstr(trial.message, ways[w].word))
+                test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(trial.status), trial.message);
+        }
+    liar_tell("%s", "");
+}
+END_TEST
+
+/* Else the next one in the table is taken, and the log told. */
+START_TEST(bad_step_is_replaced) {
+    const struct step *step = &steps[_i];
+    const struct way *way = &ways[_i % (int)TEST_COUNT(ways)];
+    const char *forced = getenv("QKV_SOLVER");
+    struct trial trial;
+    if (!liar_meet()) return;
+    if (forced && *forced) {
+        test_skip("QKV_SOLVER leaves no other solver to fall back to");
+        return;
+    }
+    liar_tell("%s", "");
+    try_step(&trial, step, NULL);
+    TEST_TRUE(trial.status == QKV_OK);
+    char operation[16];
+    (void)snprintf(operation, sizeof operation, "%.*s=", (int)strcspn(step->solver, "="), step->solver);
+    TEST_TRUE(strstr(trial.description, operation) != NULL);
+    if (!strstr(trial.description, step->solver)) return; /* another row's */
+    test_note("%s=%s", way->lie, step->kernels[0]);
+    liar_tell("%s=%s", way->lie, step->kernels[0]);
+    try_step(&trial, step, NULL);
+    if (trial.status || strstr(trial.description, step->solver) || !strstr(trial.log, step->solver))
+        test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
+    liar_tell("%s", "");
+}
+END_TEST
+
+int main(int argc, char **argv) {
+    (void)argc;
+    liar_place(argv[0]);
+    Suite *suite = suite_create("lies about steps");
+    TCase *tcase = tcase_create("steps");
+    tcase_add_loop_test(tcase, bad_forced_step, 0, TEST_COUNT(steps));
+    tcase_add_loop_test(tcase, bad_step_is_replaced, 0, TEST_COUNT(steps));
+    suite_add_tcase(suite, tcase);
+    return test_main(suite);
+}
