@@ -78,8 +78,7 @@ struct trial {
 static void hear(void *user, qkv_log_level level, const char *message) {
     struct trial *trial = user;
     size_t used = strlen(trial->log);
-    if (level <= QKV_LOG_WARNING)
-        (void)snprintf(trial->log + used, sizeof trial->log - used, "%s\n", message);
+    if (level <= QKV_LOG_WARNING) (void)snprintf(trial->log + used, sizeof trial->log - used, "%s\n", message);
 }
 
 /* In a context of its own, of which nothing may be left. */

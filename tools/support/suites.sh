@@ -14,7 +14,7 @@ once='core store store_sharing npy safetensors tokenizer model_files devices_too
 not_simulated='attend attend_tool queues threads clblast'
 # These are left to make check-all: what drivers do wrong, on other implementations than the first, and what takes a
 # simulator a minute and is tried there by random problems too.
-first_only='lies cache_crash faults'
+first_only='lies lies_steps lies_cache cache_crash faults'
 seldom_simulated='equivalences masks past'
 # The ones that take longest begin first, so that none is left to run alone at the end.
 long='lies equivalences semantics attention faults cache_crash devices_drivers masks linear contract clblast'

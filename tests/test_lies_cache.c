@@ -1,0 +1,143 @@
+/*
+ * The cache between starts with drivers that lie, by the layer of liar/liar.h: one that ends the process in the middle of a
+ * call is not met twice by the same solver, and what another driver or device left is not used.
+ */
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/cache_log.h"
+#include "support/liar_client.h"
+#include "support/store_files.h"
+#include "support/tiny_model.h"
+
+extern char **environ;
+static char *program; /* this one, to be started again */
+
+/* A plan in a context that knows nothing but what the folder holds; its solver. */
+static qkv_status start(char solver[64], const char *folder) {
+    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
+    qkv_rotary *rotary = NULL;
+    qkv_context *context = cache_context(folder);
+    if (!context) return QKV_NO_DEVICE;
+    desc.head_dim = 64;
+    desc.max_position = 16;
+    qkv_status status = qkv_rotary_create(&rotary, context, &desc);
+    if (!status) {
+        const char *text = qkv_rotary_describe(rotary);
+        (void)snprintf(solver, 64, "%.*s", (int)strcspn(text, " "), text);
+    }
+    qkv_rotary_destroy(rotary);
+    qkv_context_destroy(context);
+    return status;
+}
+
+/* ---- a driver that crashes ---- */
+
+/* The same in a process of its own, under these lies: its exit status, -1 where a signal ended it. */
+static int start_apart(const char *folder, const char *lies) {
+    posix_spawn_file_actions_t actions;
+    char *arguments[] = {program, (char *)(uintptr_t)folder, NULL};
+    const char *log = getenv("OCLGRIND_LOG");
+    char *saved = log ? strdup(log) : NULL;
+    pid_t pid;
+    int status = 0;
+    /* One process a suite may write the simulator's log. */
+    TEST_TRUE(unsetenv("OCLGRIND_LOG") == 0 && setenv("LIAR", lies, 1) == 0);
+    TEST_TRUE(posix_spawn_file_actions_init(&actions) == 0);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    TEST_TRUE(posix_spawn(&pid, program, &actions, NULL, arguments, environ) == 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    if (saved) TEST_TRUE(setenv("OCLGRIND_LOG", saved, 1) == 0);
+    free(saved);
+    TEST_TRUE(unsetenv("LIAR") == 0 && waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* false where the process makes fewer than n such calls. */
+static bool crash_at(const char *call, unsigned n, const char *first, size_t *quarantined) {
+    char *folder = test_folder_create(), lies[80], solver[64];
+    (void)snprintf(lies, sizeof lies, "crash=%s:%u", call, n);
+    test_note("%s", lies);
+    int status = start_apart(folder, lies);
+    if (status != 0 && status != -1) test_fail(__FILE__, __LINE__, "exit status %d", status);
+    size_t marks = store_file_count(folder, "mark-");
+    TEST_TRUE(marks <= (status == -1));
+    liar_tell("%s", "");
+    TEST_OK(start(solver, folder));
+    /* What it did not survive is left alone; what it was not about to try is not blamed. */
+    TEST_TRUE(cache_log.quarantined == marks && (strcmp(solver, first) == 0) == (marks == 0));
+    *quarantined += marks;
+    if (marks == 0) {
+        TEST_OK(start(solver, folder));
+        TEST_TRUE(cache_log.built == 0 && cache_log.tested == 0);
+    }
+    test_folder_remove(folder);
+    return status == -1;
+}
+
+START_TEST(a_driver_that_crashes_is_met_once) {
+    static const char *const calls[] = {"clBuildProgram", "clCreateKernel", "clEnqueueNDRangeKernel", "clFinish",
+                                        "clGetProgramInfo"};
+    const char *forced = getenv("QKV_SOLVER");
+    char first[64];
+    size_t quarantined = 0;
+    if (!liar_meet()) return;
+    if (forced && *forced) {
+        test_skip("QKV_SOLVER leaves no other solver to take over from one that crashed");
+        return;
+    }
+    liar_tell("%s", "");
+    TEST_OK(start(first, ""));
+    unsigned crashes = 0;
+    for (unsigned n = 1; crash_at(calls[_i], n, first, &quarantined); crashes++)
+        n += test_is_slow() ? n : n >= 8 ? 2 : 1;
+    TEST_TRUE(crashes > 0);
+    /* The solver's own build and launches are among them, unless they fall between the ones tried; programs are asked
+     * for their binaries when it has passed. */
+    if (_i < 4 && !test_is_slow()) TEST_TRUE(quarantined > 0);
+}
+END_TEST
+
+/* ---- a driver that is another one than before ---- */
+
+START_TEST(another_driver_has_its_own_entries) {
+    static const char *const others[] = {"device=DRIVER_VERSION:another 9.9", "device=NAME:another device",
+                                         "device=VENDOR:another vendor", "device=VERSION:OpenCL 1.2 another",
+                                         "device=MAX_COMPUTE_UNITS:77"};
+    char solver[64];
+    if (!liar_meet()) return;
+    char *folder = test_folder_create();
+    liar_tell("%s", "");
+    TEST_OK(start(solver, folder));
+    TEST_TRUE(cache_log.built > 0);
+    for (size_t i = 0; i < TEST_COUNT(others); i++) {
+        test_note("%s", others[i]);
+        liar_tell("%s", others[i]);
+        TEST_OK(start(solver, folder));
+        TEST_TRUE(cache_log.built > 0 && cache_log.tested > 0 && cache_log.loaded == 0);
+        liar_tell("%s", "");
+        TEST_OK(start(solver, folder));
+        TEST_TRUE(cache_log.built == 0 && cache_log.tested == 0);
+    }
+    test_folder_remove(folder);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+    char solver[64];
+    program = argv[0];
+    if (argc == 2) return start(solver, argv[1]) == QKV_OK ? 0 : 1;
+    liar_place(argv[0]);
+    Suite *suite = suite_create("lies and the cache");
+    TCase *tcase = tcase_create("cache");
+    tcase_set_timeout(tcase, 300);
+    tcase_add_loop_test(tcase, a_driver_that_crashes_is_met_once, 0, 5);
+    tcase_add_test(tcase, another_driver_has_its_own_entries);
+    suite_add_tcase(suite, tcase);
+    return test_main(suite);
+}
