@@ -213,6 +213,29 @@ START_TEST(a_read_only_folder_is_read) {
 }
 END_TEST
 
+/* A home that may not be written: the cache is not there and cannot be made. */
+static int open_below_read_only(const char *home) {
+    struct qkvi_store *store;
+    char folder[4400];
+    if (geteuid() == 0 && seteuid(65534) != 0) return 77;
+    (void)snprintf(folder, sizeof folder, "%s/.cache/libqkv", home);
+    if (qkvi_store_open(&store, folder) != QKV_UNSUPPORTED) return 1;
+    return strstr(qkv_error_message(), "cannot be made") ? 0 : 2;
+}
+
+START_TEST(a_read_only_home_is_told) {
+    char *home = test_folder_create();
+    TEST_TRUE(chmod(home, 0555) == 0);
+    int status = store_in_child(open_below_read_only, home);
+    TEST_TRUE(chmod(home, 0700) == 0);
+    if (status == 77)
+        test_skip("a read-only home: this process may not become another user");
+    else
+        ck_assert_int_eq(status, 0);
+    test_folder_remove(home);
+}
+END_TEST
+
 static int keep_beyond_file_limit(const char *folder) {
     struct rlimit most = {50, 50};
     struct qkvi_store *store;
@@ -323,6 +346,7 @@ int main(void) {
     tcase_add_test(tcase, foreign_entries_are_absent);
     tcase_add_test(tcase, only_a_folder_of_ones_own_is_used);
     tcase_add_test(tcase, a_read_only_folder_is_read);
+    tcase_add_test(tcase, a_read_only_home_is_told);
     tcase_add_test(tcase, a_full_disk_is_no_error);
     tcase_add_test(tcase, the_longest_unused_go_first);
     suite_add_tcase(suite, tcase);

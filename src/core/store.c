@@ -27,26 +27,31 @@ static qkv_status read_limit(uint64_t *limit) {
     return QKV_OK;
 }
 
-/* The directory's parents may be links (many systems' are): whose the last one is, is checked when it is open. */
-static void create_folders(char *path) {
+/* The directory's parents may be links (many systems' are): whose the last one is, is checked when it is open. Returns the
+ * error of making the last one, 0 for none. */
+static int create_folders(char *path) {
     for (char *at = path + 1; *at; at++) {
         if (*at != '/') continue;
         *at = 0;
         (void)mkdir(path, 0700);
         *at = '/';
     }
-    (void)mkdir(path, 0700);
+    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : errno;
 }
 
 static qkv_status open_folder(struct qkvi_store *store) {
     const char *path = store->directory;
     const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     struct stat s;
+    int unmade = 0;
     store->folder = open(path, flags);
     if (store->folder < 0 && errno == ENOENT) {
-        create_folders(store->directory);
+        unmade = create_folders(store->directory);
         store->folder = open(path, flags);
     }
+    if (store->folder < 0 && unmade)
+        return qkvi_fail(QKV_UNSUPPORTED, "cache directory %s: it is not there and cannot be made: %s", path,
+                         strerror(unmade));
     if (store->folder < 0 || fstat(store->folder, &s) != 0) {
         int error = errno;
         bool link = lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
