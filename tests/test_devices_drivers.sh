@@ -76,6 +76,10 @@ with FAKE_DRIVER_FAIL=0x102C -- --prop vendor
 expect "and --prop" has '^0:0  query failed: CL_OUT_OF_RESOURCES (-5)$' out
 run --all --no-probe
 expect "a driver's text cannot steer the terminal" lacks "$(printf '\033')" out
+expect "a clock of 0 is none that is known" has '^  clock  *unknown$' out
+expect "no lanes mean that there is no such arithmetic" has '^  double, native  *none: no fp64 arithmetic$' out
+run --raw --no-probe
+expect "--raw has what the driver says" has ' CL_DEVICE_MAX_CLOCK_FREQUENCY  *0$' out
 with FAKE_DRIVER_COMPILER=0 -- --no-probe
 expect "no compiler: refused" says 'cannot be used: the driver has no OpenCL C compiler What would help: ' out
 with FAKE_DRIVER_COMPILER=0 -- -d 0:0 --no-probe

@@ -48,6 +48,14 @@ expect "a machine with a device: status 0" gives 0
 expect "the table has its headings" has '^   SELECTOR  DEVICE .* VERDICT ' out
 expect "one device is marked" [ "$(grep -c '^-> [0-9]*:[0-9]* .* use .*[KMGT]iB' "$work/out")" = 1 ]
 expect "its reason stands below" has '^-> [0-9]*:[0-9]*  .*(.*):' out
+# shellcheck disable=SC2317
+columns_explained() {
+    tr -s ' \n' ' ' <"$work/out" >"$work/flat"
+    for word in $(grep '^   SELECTOR' "$work/out" | sed 's/CL C/CL_C/; s/DEVICE\|KIND\|VERDICT\|MEMORY//g'); do
+        grep -q "Columns: .*$(echo "$word" | tr _ ' ') [a-z]" "$work/flat" || return 1
+    done
+}
+expect "every heading that is OpenCL's word is explained" columns_explained
 expect "what was tried is summed up" has 'Tried: [0-9]* of [0-9]* capabilities are what the driver claims' out
 expect "no line is wider than 100 columns" narrow 100
 expect "nothing on standard error" empty err
@@ -196,6 +204,7 @@ expect "--best of something else: status 2" gives 2
 auto=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["auto"])' "$work/all.json")
 run --self-test -d auto
 expect "--self-test: status 0" gives 0
+expect "--self-test says what its columns are" has '^  OPERATION  SOLVER .* KNOWN ANSWER ' out
 expect "--self-test has a row for every solver" has '^  attention  plain .* passed ' out
 run --measure -d auto --json - --no-probe
 expect "--measure --json: figures of the library" json "$work/out" \

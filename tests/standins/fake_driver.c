@@ -98,6 +98,7 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
     if (fails && strtoul(fails, NULL, 0) == name) return CL_OUT_OF_RESOURCES;
     if (text) return answer(text, strlen(text) + 1, size, value, out_size);
     if (name == CL_DEVICE_PLATFORM) return answer(&of, sizeof of, size, value, out_size);
+    if (name == CL_DEVICE_MAX_CLOCK_FREQUENCY || name == CL_DEVICE_NATIVE_VECTOR_WIDTH_DOUBLE) narrow = 0;
     if (name == CL_DEVICE_TYPE) wide = CL_DEVICE_TYPE_GPU;
     if (name == CL_DEVICE_COMPILER_AVAILABLE && is_off("FAKE_DRIVER_COMPILER")) narrow = 0;
     if (name == CL_DEVICE_TYPE || name == CL_DEVICE_GLOBAL_MEM_SIZE || name == CL_DEVICE_MAX_MEM_ALLOC_SIZE ||

@@ -65,6 +65,33 @@ static bool format_missing(char text[VALUE_TEXT_MAX], const struct property *pro
     return true;
 }
 
+/* What a driver means by 0, where that is no quantity. */
+static const char *word_for_zero(const char *key) {
+    static const struct {
+        const char *key, *word;
+    } words[] = {
+        {"clock_mhz", "unknown"},
+        {"timer_resolution", "unknown"},
+        {"cache_size", "unknown or none"},
+        {"cache_line", "unknown or none"},
+        {"max_sub_devices", "none"},
+        {"max_subgroups", "none: no subgroups"},
+        {"max_global_variable", "none"},
+        {"max_device_queues", "none"},
+        {"preferred_half_width", "none: no fp16 arithmetic"},
+        {"native_half_width", "none: no fp16 arithmetic"},
+        {"preferred_double_width", "none: no fp64 arithmetic"},
+        {"native_double_width", "none: no fp64 arithmetic"},
+        {"svm_atomic_alignment", "as the type's own"},
+        {"global_atomic_alignment", "as the type's own"},
+        {"local_atomic_alignment", "as the type's own"},
+        {"max_read_write_images", "none"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(key, words[i].key) == 0) return words[i].word;
+    return NULL;
+}
+
 static void format_number(char text[VALUE_TEXT_MAX], const struct property *property, json_int_t number) {
     switch (property->type) {
     case VALUE_BYTES:
@@ -96,6 +123,8 @@ void property_format(char text[VALUE_TEXT_MAX], const struct property *property,
     const char *prefix = "OpenCL C ";
     if (format_missing(text, property, device, value)) {
         if (brief) snprintf(text, VALUE_TEXT_MAX, "?");
+    } else if (json_is_string(value) && strcmp(json_string_value(value), "v0000-01-01-00") == 0) {
+        snprintf(text, VALUE_TEXT_MAX, "none"); /* how OpenCL spells it */
     } else if (json_is_string(value)) {
         const char *string = json_string_value(value);
         if (property->type == VALUE_LANGUAGE && strncmp(string, prefix, strlen(prefix)) == 0) string += strlen(prefix);
@@ -108,6 +137,8 @@ void property_format(char text[VALUE_TEXT_MAX], const struct property *property,
         if (json_array_size(value) == 0) snprintf(text, VALUE_TEXT_MAX, "none");
     } else if (json_is_real(value)) {
         snprintf(text, VALUE_TEXT_MAX, "%.4g", json_real_value(value));
+    } else if (json_integer_value(value) == 0 && word_for_zero(property->key)) {
+        snprintf(text, VALUE_TEXT_MAX, "%s", word_for_zero(property->key));
     } else {
         format_number(text, property, json_integer_value(value));
     }

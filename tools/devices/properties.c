@@ -26,7 +26,7 @@ static const struct value_name types[] = {
 static const struct value_name cache_types[] = {
     {0, "none"}, {CL_READ_ONLY_CACHE, "read-only"}, {CL_READ_WRITE_CACHE, "read-write"}, {0, NULL}};
 static const struct value_name local_types[] = {
-    {0, "none"}, {CL_LOCAL, "its own"}, {CL_GLOBAL, "part of global memory"}, {0, NULL}};
+    {0, "none"}, {CL_LOCAL, "dedicated"}, {CL_GLOBAL, "part of global memory"}, {0, NULL}};
 static const struct value_name fp_config[] = {{CL_FP_DENORM, "denormals"},
                                               {CL_FP_INF_NAN, "infinities and NaN"},
                                               {CL_FP_ROUND_TO_NEAREST, "round to nearest"},

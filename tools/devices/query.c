@@ -233,6 +233,8 @@ void query_properties(json_t *object, cl_device_id device) {
     }
     free(device_version.bytes);
     free(extensions.bytes);
+    /* Where there is none, the driver's answer is no LUID. */
+    if (json_is_false(json_object_get(object, "luid_valid"))) json_object_set_new(object, "luid", json_null());
 }
 
 void query_platform(json_t *object, cl_platform_id platform) {

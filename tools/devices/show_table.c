@@ -168,6 +168,12 @@ static void plural(char text[48], size_t count, const char *what) {
     snprintf(text, 48, "%zu %s%s", count, what, count == 1 ? "" : "s");
 }
 
+/* For whom OpenCL's words are new. */
+static const char column_words[] =
+    "-> what auto takes; SELECTOR what QKV_DEVICE and -d name it by; CL C the version of OpenCL's language; UNITS how "
+    "many "
+    "processors it has; LARGEST the largest single allocation in its memory; LOCAL the fast memory of a work-group.";
+
 void show_table(const struct screen *screen, const json_t *machine, const struct options *options) {
     struct column columns[MAX_COLUMNS];
     const json_t *device, *devices = json_object_get(machine, "devices");
@@ -201,6 +207,8 @@ void show_table(const struct screen *screen, const json_t *machine, const struct
             fputs("\nHow auto chooses: ", screen->out);
             print_words(screen, 18, text_at(machine, "rule"));
         }
+        fputs("\nColumns: ", screen->out);
+        print_words(screen, 9, column_words);
         fputs("\nqkv-devices -d SELECTOR shows a device in full; --measure, how fast each is.\n", screen->out);
     }
 }

@@ -146,6 +146,9 @@ void show_self_test(const struct screen *screen, const json_t *device) {
     const json_t *row;
     fprintf(screen->out, "%s  %s (%s)\n", text_at(device, "selector"), text_at(device, "name"),
             text_at(device, "platform"));
+    if (json_array_size(json_object_get(device, "self_test")) > 0)
+        fprintf(screen->out, "  %-9s  %-7s  %-16s  %-14s  %s\n", "OPERATION", "SOLVER", "WITH", "KNOWN ANSWER",
+                "BUILT AND TRIED IN");
     json_array_foreach(json_object_get(device, "self_test"), index, row) {
         const char *verdict = text_at(row, "verdict");
         bool sound = is_sound(verdict);
