@@ -16,7 +16,7 @@ for file in qkv-devices libqkv.a; do ln -s "$build/$file" "$work/build/$file"; d
 # shellcheck source=tests/support/expect.sh
 . tests/support/expect.sh
 
-icd=$(find "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}" -name '*.icd' 2>/dev/null | xargs grep -l pocl 2>/dev/null | head -n 1)
+icd=$(grep -ls pocl "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd | head -n 1)
 [ -n "$icd" ] || {
     echo "skip: no PoCL here"
     exit 0

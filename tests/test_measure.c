@@ -50,6 +50,24 @@ START_TEST(every_row_is_printed) {
 }
 END_TEST
 
+/* A device that is a thousand times slower than another has figures all the same. */
+START_TEST(small_figures_are_figures) {
+    static const struct {
+        double value;
+        const char *shown;
+    } cases[] = {{412.4, " 412 "},   {41.24, " 41.2 "},    {4.124, " 4.1 "},
+                 {0.4124, " 0.41 "}, {0.04124, " 0.041 "}, {0.004124, " 0.00412 "}};
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        struct measurement m = made_up();
+        m.rows[MEASURE_PREFILL].value = cases[i].value;
+        char *text = printed(&m);
+        test_note("%g", cases[i].value);
+        TEST_TRUE(strstr(text, cases[i].shown) != NULL);
+        free(text);
+    }
+}
+END_TEST
+
 /* From process to process as JSON: nothing is lost, and nothing there is needed. */
 START_TEST(json_and_back) {
     struct measurement m = made_up(), back, again;
@@ -193,6 +211,7 @@ int main(void) {
     }
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, every_row_is_printed);
+    tcase_add_test(tcase, small_figures_are_figures);
     tcase_add_test(tcase, json_and_back);
     tcase_add_test(tcase, the_device_here);
     tcase_add_test(tcase, no_such_device);

@@ -44,6 +44,12 @@ static struct tool_quartiles repeat(run_function run, void *state, size_t most, 
     return result;
 }
 
+/* As people write it: a function's name, or a formula. */
+static const char *spelling(const struct tool_peak *peak) {
+    const char *operation = tool_peak_operation(peak);
+    return !strcmp(operation, "fma") ? "fma()" : !strcmp(operation, "mad") ? "mad()" : operation;
+}
+
 /* Below this part of the processor's time, while all of it is wanted, the figures are another process's too. */
 #define OURS_AT_LEAST 0.9
 
@@ -71,8 +77,8 @@ static void compare_native(const struct measuring *m, struct tool_peak *peak, un
     }
     m->out->native_ratio = tool_series_quartiles(&ratio).median;
     measure_set(m, MEASURE_FP32, tool_series_quartiles(&device).median,
-                "%s(), %.2f of the C loop's rate (median of %zu pairs)", tool_peak_operation(peak),
-                m->out->native_ratio, ratio.count);
+                "%s, %.2f of the C loop's rate (median of %zu pairs)", spelling(peak), m->out->native_ratio,
+                ratio.count);
     tell_native(m, tool_series_quartiles(&native).median, threads, tool_series_quartiles(&cores).median);
     tool_series_free(&cores);
     tool_series_free(&device);
@@ -89,7 +95,7 @@ static void measure_fp32(const struct measuring *m, struct tool_peak *peak) {
         return;
     }
     struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
-    measure_set(m, MEASURE_FP32, rate.median, "%s", tool_peak_operation(peak));
+    measure_set(m, MEASURE_FP32, rate.median, "%s", spelling(peak));
     measure_set(m, MEASURE_NATIVE, 0, "only for devices that are the host's processor");
 }
 
@@ -103,7 +109,7 @@ static void measure_fp16(const struct measuring *m) {
         return;
     }
     struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
-    measure_set(m, MEASURE_FP16, rate.median, "%s", tool_peak_operation(peak));
+    measure_set(m, MEASURE_FP16, rate.median, "%s", spelling(peak));
     tool_peak_destroy(peak);
 }
 

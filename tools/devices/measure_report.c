@@ -19,6 +19,11 @@ static const struct {
     [MEASURE_DECODE] = {"decode_gbps", "libqkv: decode", "GB/s"},
 };
 
+/* Three digits or so, whatever the device's size. */
+static int decimals(double value) {
+    return value >= 100 ? 0 : value >= 1 ? 1 : value >= 0.1 ? 2 : value >= 0.01 ? 3 : 5;
+}
+
 void measure_print(FILE *out, const struct measurement *m) {
     if (m->error[0]) {
         fprintf(out, "%s%snot measured: %s\n", m->selector, m->selector[0] ? "  " : "", m->error);
@@ -28,7 +33,7 @@ void measure_print(FILE *out, const struct measurement *m) {
     for (int r = 0; r < MEASURE_ROWS; r++) {
         const struct measure_value *row = &m->rows[r];
         if (row->value > 0)
-            fprintf(out, "  %-24s %8.*f %-8s %s\n", rows[r].label, row->value < 100 ? 1 : 0, row->value, rows[r].unit,
+            fprintf(out, "  %-24s %8.*f %-8s %s\n", rows[r].label, decimals(row->value), row->value, rows[r].unit,
                     row->note);
         else
             fprintf(out, "  %-24s %8s %-8s %s\n", rows[r].label, "-", "", row->note);
