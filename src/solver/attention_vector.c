@@ -16,7 +16,9 @@ struct attention_vector {
 /* Register tiles by vector width: keys x vectors of queries. */
 static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
 
-enum { KEY_BLOCK = 64, LEAST_DIM = 64 };
+/* Keys a block: with fewer, loading and storing the tiles of the output costs more; with more, the weights leave the first
+ * cache. */
+enum { KEY_BLOCK = 128, LEAST_DIM = 64 };
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
 static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt) {
