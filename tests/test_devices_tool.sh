@@ -183,11 +183,12 @@ expect "an allocation was written, at most the claim" json "$work/all.json" \
 expect "a claim and a finding that differ are marked, others not" json "$work/all.json" \
     'all((o["agreement"] == "as claimed") == (o["claimed"] == (o["state"] == "works")) for x in d["devices"] if x["usable"]
          for o in x["probes"].values() if isinstance(o["claimed"], bool))'
-expect "and so in -d" [ "$(grep -c '^[!+] [a-z0-9]' "$work/one.txt")" = \
+# But for what is timed: on a busy machine that may come out differently from one run to the next.
+expect "and so in -d" [ "$(grep '^[!+] [a-z0-9]' "$work/one.txt" | grep -vc '^. fma()')" = \
     "$(python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 x = [x for x in d["devices"] if x["auto"]][0]
-print(sum(o["agreement"] in ("more", "less") for o in x["probes"].values()))' "$work/all.json")" ]
+print(sum(o["agreement"] in ("more", "less") for k, o in x["probes"].items() if k != "fast_fma"))' "$work/all.json")" ]
 
 # ---- choosing, measuring, self-test ----
 run -d 'no such device'
