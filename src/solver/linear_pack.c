@@ -69,27 +69,29 @@ qkv_status qkvi_linear_pack_bias(struct qkvi_kernel *pack_kernel, struct qkvi_ch
 }
 
 /* Two views to an argument. */
-static void put_view(struct qkvi_linear_args *args, size_t at, cl_long8 view) {
-    memcpy(&args->views[at / 2].s[at % 2 * 8], &view, sizeof view);
+static void put_view(struct qkvi_linear_args *args, size_t at, const cl_long8 *view) {
+    memcpy(&args->views[at / 2].s[at % 2 * 8], view, sizeof *view);
 }
 
 void qkvi_linear_args_fill(struct qkvi_linear_args *args, const struct qkvi_linear_run *run) {
     const struct qkvi_linear_weights *w = run->weights;
     struct qkvi_arg *list = args->list;
+    const cl_long8 x = qkvi_matrix_pack(&run->x);
     cl_long8 widths;
     *list++ = QKVI_ARG(run->x.buffer);
     *list++ = QKVI_ARG(w->packed);
     *list++ = QKVI_ARG(w->bias);
-    put_view(args, 0, qkvi_matrix_pack(&run->x));
+    put_view(args, 0, &x);
     for (size_t i = 0; i < QKV_LINEAR_MAX_OUTPUTS; i++) {
         const bool used = i < w->num_outputs;
         const size_t from = used ? i : 0;
-        put_view(args, 1 + i, qkvi_matrix_pack(&run->outputs[from]));
+        const cl_long8 output = qkvi_matrix_pack(&run->outputs[from]);
+        put_view(args, 1 + i, &output);
         widths.s[i] = (cl_long)(used ? w->first_panel[i] : w->num_panels);
         widths.s[QKV_LINEAR_MAX_OUTPUTS + i] = (cl_long)w->out_features[from];
         *list++ = QKVI_ARG(run->outputs[from].buffer);
     }
-    put_view(args, 1 + QKV_LINEAR_MAX_OUTPUTS, widths);
+    put_view(args, 1 + QKV_LINEAR_MAX_OUTPUTS, &widths);
     args->sizes = (cl_long8){{(cl_long)run->rows, (cl_long)w->in_features, (cl_long)w->num_panels}};
     for (size_t i = 0; i < QKVI_COUNT(args->views); i++)
         *list++ = QKVI_ARG(args->views[i]);
