@@ -58,6 +58,7 @@ qkv_status qkvi_operand_matrix(struct qkvi_matrix *out, size_t *rows, size_t *fe
 
 /* ---- linear.c, attention.c, rotary.c: what layer.c needs of them ---- */
 
+const struct qkvi_solver *qkvi_linear_solver(const qkv_linear *linear);
 /* Validates as the public run does and fills `run`; nothing is enqueued. An empty run has rows or batch * seq_q of 0. */
 qkv_status qkvi_linear_prepare(struct qkvi_linear_run *run, const qkv_linear *linear, const qkv_linear_args *args);
 /* The same of operands that were checked already: their place, their shapes, that they are apart. */

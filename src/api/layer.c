@@ -116,6 +116,7 @@ static qkv_status lay_out_workspace(qkv_layer *layer) {
     const qkv_linear *linears[] = {layer->in, layer->kv, layer->out};
     for (size_t i = 0; i < QKVI_COUNT(linears); i++)
         if (qkv_linear_workspace_bytes(linears[i]) > scratch) scratch = qkv_linear_workspace_bytes(linears[i]);
+    if (layer->whole.workspace > scratch) scratch = layer->whole.workspace;
     for (int i = 0; i < NUM_PARTS; i++) {
         layer->part_offset[i] = total;
         if (!qkvi_add(&total, total, qkvi_round_up(floats[i] * sizeof(float), ALIGNMENT)))
@@ -134,6 +135,7 @@ static qkv_status describe(qkv_layer *layer) {
     if (layer->rotary) qkvi_text_add(&text, "%s\n", qkv_rotary_describe(layer->rotary));
     qkvi_text_add(&text, "%s\n", qkv_attention_describe(layer->attention));
     if (layer->out) qkvi_text_add(&text, "%s\n", qkv_linear_describe(layer->out));
+    if (layer->whole.solver) qkvi_text_add(&text, "%s\n", layer->whole.description);
     qkvi_text_add(&text, "workspace %zu bytes", layer->workspace);
     if (text.failed) {
         qkvi_text_free(&text);
@@ -160,6 +162,7 @@ static qkv_status build(qkv_layer *layer) {
     if (!status) status = make_attention(layer);
     if (!status) status = make_linears(layer);
     if (!status) status = make_rotary(layer);
+    if (!status) status = qkvi_layer_whole_create(layer);
     if (!status) status = lay_out_workspace(layer);
     return status ? status : describe(layer);
 }
@@ -189,6 +192,7 @@ void qkv_layer_destroy(qkv_layer *layer) {
     qkv_rotary_destroy(layer->rotary);
     qkv_attention_destroy(layer->attention);
     qkv_linear_destroy(layer->out);
+    qkvi_plan_destroy(&layer->whole);
     qkv_context_destroy(layer->context);
     free(layer->description);
     free(layer);

@@ -297,7 +297,10 @@ static qkv_status prepare(struct steps *steps, const qkv_layer *layer, const qkv
     return status ? status : prepare_attention(steps, layer, &wishes, &at, &scratch);
 }
 
-static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const struct steps *steps) {
+static qkv_status enqueue(const qkv_layer *layer, struct qkvi_chain *chain, const struct steps *steps,
+                          const qkv_workspace *workspace) {
+    if (qkvi_layer_whole_takes(layer, &steps->in, &steps->attention))
+        return qkvi_layer_whole_enqueue(layer, chain, &steps->in, &steps->attention, &steps->out, workspace);
     qkv_status status = qkvi_linear_enqueue(layer->in, chain, &steps->in);
     if (!status && layer->kv) status = qkvi_linear_enqueue(layer->kv, chain, &steps->kv);
     if (!status && layer->rotary) status = qkvi_rotary_enqueue(layer->rotary, chain, &steps->turn_q);
@@ -319,5 +322,5 @@ qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue, const q
     if (!status) status = prepare(&steps, layer, &args);
     if (!status) status = qkvi_chain_begin(&chain, &layer->context->rt.observer, queue, num_wait, wait_list, event);
     if (status) return status;
-    return qkvi_chain_end(&chain, enqueue(layer, &chain, &steps));
+    return qkvi_chain_end(&chain, enqueue(layer, &chain, &steps, args.workspace));
 }

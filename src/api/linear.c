@@ -239,6 +239,10 @@ qkv_status qkv_linear_update(qkv_linear *linear, cl_command_queue queue, size_t 
 
 /* ---- asking ---- */
 
+const struct qkvi_solver *qkvi_linear_solver(const qkv_linear *linear) {
+    return linear->plan.solver;
+}
+
 size_t qkv_linear_workspace_bytes(const qkv_linear *linear) {
     return linear ? linear->plan.workspace : 0;
 }

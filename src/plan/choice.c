@@ -40,7 +40,7 @@ static qkv_status parse_item(struct qkvi_choice *choice, const char *item, size_
             return choose(choice, op, equals + 1, length - left - 1) ? QKV_OK : fail_unknown(source, item, length);
     return qkvi_fail(QKV_INVALID_ARGUMENT,
                      "%s: \"%.*s\" is no operation; there are linear, attention, rotary, "
-                     "copy and report",
+                     "copy, report and layer",
                      source, (int)left, item);
 }
 

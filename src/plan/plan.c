@@ -62,6 +62,8 @@ static qkv_status self_test(struct qkvi_programs *programs, const struct qkvi_pl
         return qkvi_selftest_copy(programs, plan->solver);
     case QKVI_REPORT:
         return qkvi_selftest_report(programs, plan->solver, &plan->problem.u.attention);
+    case QKVI_LAYER:
+        return qkvi_selftest_layer(programs, plan->solver, &plan->problem.u.layer);
     }
     return QKV_OK;
 }

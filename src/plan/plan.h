@@ -14,7 +14,7 @@ const char *qkvi_operation_name(enum qkvi_operation operation);
  * A choice of solvers as users write it: "plain" for every operation, or "linear=vector,attention=plain".
  * Parsed once into a name per operation; "" leaves the choice to the estimates.
  */
-#define QKVI_NUM_OPERATIONS 5
+#define QKVI_NUM_OPERATIONS 6
 struct qkvi_choice {
     char name[QKVI_NUM_OPERATIONS][16];
     bool clblast; /* try CLBlast's GEMM first; where it fails our own */
@@ -80,5 +80,7 @@ qkv_status qkvi_selftest_rotary(struct qkvi_programs *programs, const struct qkv
 qkv_status qkvi_selftest_copy(struct qkvi_programs *programs, const struct qkvi_solver *solver);
 qkv_status qkvi_selftest_report(struct qkvi_programs *programs, const struct qkvi_solver *solver,
                                 const struct qkvi_attention_problem *problem);
+qkv_status qkvi_selftest_layer(struct qkvi_programs *programs, const struct qkvi_solver *solver,
+                               const struct qkvi_layer_problem *problem);
 
 #endif

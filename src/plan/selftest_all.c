@@ -37,6 +37,11 @@ static const struct variant {
     {                                                                                                                  \
         .operation = QKVI_ROTARY, .u.rotary = {.head_dim = 64, .rotary_dim = 64 }                                      \
     }
+#define LAYER                                                                                                          \
+    {                                                                                                                  \
+        .operation = QKVI_LAYER,                                                                                       \
+        .u.layer = {.in_features = 64, .head_dim = 64, .value_dim = 64, .num_heads = 2, .num_kv_heads = 1},            \
+    }
     {"", LINEAR},
     {"", ATTENTION(false, false, false, QKV_F32)},
     {"mask", ATTENTION(true, false, false, QKV_F32)},
@@ -49,6 +54,7 @@ static const struct variant {
     {"", LIKE_ATTENTION(QKVI_COPY, false, false, false, QKV_F32)},
     {"", LIKE_ATTENTION(QKVI_REPORT, false, false, false, QKV_F32)},
     {"terms, bfloat16", LIKE_ATTENTION(QKVI_REPORT, true, false, true, QKV_BF16)},
+    {"", LAYER},
 };
 
 static double now(void) {

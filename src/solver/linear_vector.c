@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "solver/linear_pack.h"
+#include "solver/linear_vector.h"
 
 /* Register tiles: rows of x by vectors of W, so that rows * vectors sums, the vectors and one broadcast value of x fit
  * the registers. The low one is for few rows, where reading W is what costs, and for what the main one leaves over: it
@@ -89,12 +89,17 @@ static qkv_status choose_tiles(struct tiles *out, const struct qkvi_runtime *rt)
     return override_tiles(out);
 }
 
-static qkv_status create_kernel(struct qkvi_kernel **out, struct qkvi_programs *programs, const struct tiles *tiles) {
-    char options[128];
-    snprintf(options, sizeof options, "-DVW=%u -DROWS=%u -DNV=%u -DLOW_ROWS=%u -DLOW_NV=%u", (unsigned)tiles->width,
+void qkvi_linear_vector_options(char *out, size_t size, const void *state) {
+    const struct tiles *tiles = &((const struct state *)state)->tiles;
+    snprintf(out, size, "-DVW=%u -DROWS=%u -DNV=%u -DLOW_ROWS=%u -DLOW_NV=%u", (unsigned)tiles->width,
              (unsigned)tiles->main.rows, (unsigned)tiles->main.vectors, (unsigned)tiles->low.rows,
              (unsigned)tiles->low.vectors);
-    return qkvi_kernel_create(out, programs, "linear_vector", options, "linear_vector");
+}
+
+static qkv_status create_kernel(struct state *s, struct qkvi_programs *programs) {
+    char options[QKVI_LINEAR_VECTOR_OPTIONS];
+    qkvi_linear_vector_options(options, sizeof options, s);
+    return qkvi_kernel_create(&s->kernel, programs, "linear_vector", options, "linear_vector");
 }
 
 static void destroy(void *state) {
@@ -113,7 +118,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     s->enough_groups = (size_t)GROUPS_PER_UNIT * programs->rt->limits.compute_units;
     s->most_tiles = programs->limits.max_iterations / (problem->u.linear.in_features + WRITES);
     if (s->most_tiles > TILES_PER_GROUP) s->most_tiles = TILES_PER_GROUP;
-    status = create_kernel(&s->kernel, programs, &tiles);
+    status = create_kernel(s, programs);
     if (status)
         free(s);
     else
@@ -161,17 +166,25 @@ static struct division divide_rows(const struct state *s, const struct qkvi_line
     return d;
 }
 
+void qkvi_linear_vector_arrange(struct qkvi_linear_args *args, size_t grid[3], const void *state,
+                                const struct qkvi_linear_run *run) {
+    const struct state *s = state;
+    const struct columns columns = divide_columns(s, run);
+    const struct division d = divide_rows(s, run, columns.wide + columns.narrow);
+    qkvi_linear_args_fill(args, run);
+    args->sizes.s[QKVI_LINEAR_OWN_SIZES] = (cl_long)d.rows_per_group;
+    args->sizes.s[QKVI_LINEAR_OWN_SIZES + 1] = (cl_long)columns.wide;
+    grid[0] = d.chunks_per_band;
+    grid[1] = columns.wide + columns.narrow;
+    grid[2] = d.bands;
+}
+
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
     const struct state *s = state;
-    const struct qkvi_linear_run *r = run;
-    const struct columns columns = divide_columns(s, r);
-    const struct division d = divide_rows(s, r, columns.wide + columns.narrow);
     struct qkvi_linear_args args;
-    qkvi_linear_args_fill(&args, r);
-    args.sizes.s[QKVI_LINEAR_OWN_SIZES] = (cl_long)d.rows_per_group;
-    args.sizes.s[QKVI_LINEAR_OWN_SIZES + 1] = (cl_long)columns.wide;
-    const size_t global[3] = {d.chunks_per_band, columns.wide + columns.narrow, d.bands};
+    size_t global[3];
     const size_t local[3] = {1, 1, 1};
+    qkvi_linear_vector_arrange(&args, global, state, run);
     return qkvi_kernel_run(s->kernel, chain, args.list, QKVI_LINEAR_NUM_ARGS, 3, global, local);
 }
 

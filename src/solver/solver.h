@@ -7,7 +7,7 @@
 
 #include "program/program.h"
 
-enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION, QKVI_ROTARY, QKVI_COPY, QKVI_REPORT };
+enum qkvi_operation { QKVI_LINEAR, QKVI_ATTENTION, QKVI_ROTARY, QKVI_COPY, QKVI_REPORT, QKVI_LAYER };
 
 /* ---- linear ---- */
 
@@ -182,6 +182,24 @@ struct qkvi_rotary_run {
     size_t num_rows; /* positions are below it: of the table or of what is given */
 };
 
+/* ---- a whole layer at once ---- */
+
+/* Projections to q, k and v, attention of every token of a sequence to all of them, and the output projection. */
+struct qkvi_layer_problem {
+    size_t in_features, head_dim, value_dim, num_heads, num_kv_heads;
+};
+/* Most rows of a run, and so most keys. */
+#define QKVI_LAYER_ROWS 64
+
+/* The steps as they would be taken one after the other: attention without options, its tensors' dims side by side and
+ * where the projections have theirs. Weights are packed as qkvi_linear_vector has them. */
+struct qkvi_layer_run {
+    const struct qkvi_linear_run *in, *out;
+    const struct qkvi_attention_run *attention;
+    cl_mem workspace;
+    size_t workspace_offset; /* bytes, a multiple of 256 */
+};
+
 /* ---- the table's row ---- */
 
 struct qkvi_problem {
@@ -190,6 +208,7 @@ struct qkvi_problem {
         struct qkvi_linear_problem linear;
         struct qkvi_attention_problem attention; /* of QKVI_COPY and QKVI_REPORT too */
         struct qkvi_rotary_problem rotary;
+        struct qkvi_layer_problem layer;
     } u;
 };
 
@@ -208,7 +227,8 @@ struct qkvi_solver {
     size_t (*panel)(const void *state);
     /* Most scratch bytes any run within the problem's limits needs; false on overflow. NULL: never any. */
     bool (*workspace)(size_t *out_bytes, const void *state, const struct qkvi_problem *problem);
-    /* run: const struct qkvi_linear_run *, qkvi_attention_run * or qkvi_rotary_run *. Enqueues on the chain only. */
+    /* run: const struct qkvi_linear_run *, qkvi_attention_run *, qkvi_rotary_run * or qkvi_layer_run *. Enqueues on the
+     * chain only. */
     qkv_status (*run)(const void *state, struct qkvi_chain *chain, const void *run);
     /* Adds "tile 8x48, regimes ..." to a one-line description. */
     void (*describe)(const void *state, struct qkvi_text *text);
@@ -225,5 +245,6 @@ extern const struct qkvi_solver qkvi_linear_tile, qkvi_attention_tile;
 extern const struct qkvi_solver qkvi_rotary_plain, qkvi_rotary_vector;
 extern const struct qkvi_solver qkvi_copy_plain, qkvi_copy_vector;
 extern const struct qkvi_solver qkvi_report_plain, qkvi_report_vector;
+extern const struct qkvi_solver qkvi_layer_vector;
 
 #endif
