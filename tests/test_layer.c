@@ -286,6 +286,67 @@ START_TEST(defaults_and_shorter_runs) {
 }
 END_TEST
 
+/* A layer whose dims are multiples of any device's vectors. */
+static struct layer_case few_case(size_t batch, size_t seq) {
+    return (struct layer_case){.batch = batch,
+                               .seq_q = seq,
+                               .embed_dim = 40,
+                               .num_heads = 4,
+                               .num_kv_heads = 2,
+                               .head_dim = 32,
+                               .value_dim = 16,
+                               .out_dim = 24,
+                               .layout = QKV_WEIGHT_OUT_IN,
+                               .biases = true,
+                               .wo = true};
+}
+
+/* Up to 64 tokens may be done in one launch: every tail of its vectors, several sequences, one token too many, and what
+ * it leaves to the steps. */
+START_TEST(few_tokens) {
+    static const size_t sizes[][2] = {{1, 1},  {1, 2},  {3, 5},  {1, 15}, {1, 16}, {2, 17}, {4, 16},
+                                      {1, 31}, {2, 32}, {1, 49}, {1, 63}, {1, 64}, {1, 65}, {5, 13}};
+    const char *solver = test_solver((size_t)_i);
+    for (size_t i = 0; i < (test_is_slow() ? 4 : TEST_COUNT(sizes)); i++) {
+        struct layer_case c = few_case(sizes[i][0], sizes[i][1]);
+        check_case(&c, solver, 0, 4 * i);
+        check_case(&c, solver, WANT_QKV | WANT_HEADS | WANT_VIEWS, 4 * i + 1);
+        check_case(&c, solver, WANT_LSE, 4 * i + 2);
+        c.causal = QKV_CAUSAL_FIRST, c.scale = 0.3f;
+        check_case(&c, solver, 0, 4 * i + 3);
+    }
+}
+END_TEST
+
+/* Whichever threads take part in a run, and whenever they come: the same bits. */
+START_TEST(few_tokens_are_always_alike) {
+    const struct layer_case c = few_case(3, 19);
+    struct test_random random = test_random_start(test_seed(), 0);
+    struct layer_data data;
+    struct test_array results[NUM_RESULTS];
+    layer_note(&c, NULL, 0);
+    layer_data_make(&data, &c, &random);
+    qkv_layer *layer = layer_make(&c, &data, NULL, 0);
+    results_make(results, &c, 0, &random);
+    float *first = NULL;
+    for (size_t n = 0; n < (test_is_slow() ? 2 : 200); n++) {
+        run(layer, &c, &data, 0, results, &random);
+        float *got = TEST_READ(&results[OUT]);
+        if (!first)
+            first = got;
+        else
+            TEST_TRUE(!memcmp(got, first, qkv_tensor_count(&results[OUT].view) * sizeof *got));
+        if (got != first) free(got);
+    }
+    free(first);
+    check_results(results, &c, &data);
+    for (size_t i = 0; i < NUM_RESULTS; i++)
+        test_array_free(&results[i]);
+    qkv_layer_destroy(layer);
+    layer_data_free(&data);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("layer");
     TCase *tcase = tcase_create("layer");
@@ -295,6 +356,8 @@ int main(void) {
     tcase_add_loop_test(tcase, without_output_projection, 0, TEST_NUM_SOLVERS);
     tcase_add_loop_test(tcase, shared_projection_gives_symmetric_scores, 0, TEST_NUM_SOLVERS);
     tcase_add_test(tcase, defaults_and_shorter_runs);
+    tcase_add_loop_test(tcase, few_tokens, 0, TEST_NUM_SOLVERS);
+    tcase_add_test(tcase, few_tokens_are_always_alike);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }
