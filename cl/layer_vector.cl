@@ -143,11 +143,13 @@ static bool finish_job(volatile global int *phase, int jobs)
     return atomic_inc(phase) == jobs - 1;
 }
 
-/* Is the phase done, by the one who asks or soon after? */
+/* Is the phase done, by the one who asks or soon after? The last look is atomic: what was written before the counter was
+ * raised is read after it. */
 static bool await_phase(volatile global int *phase, int jobs, bool done)
 {
     for (int i = 0; !done && i < PATIENCE; i++)
         done = *phase == jobs;
+    done = atomic_or(phase, 0) == jobs;
     mem_fence(CLK_GLOBAL_MEM_FENCE);
     return done;
 }
