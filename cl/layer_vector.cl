@@ -25,7 +25,7 @@
 #include "linear.clh"
 #include "linear_vector.clh"
 
-/* Multiples of VW. */
+/* Multiples of VW and of 8. */
 #ifndef HEAD_DIM
 #define HEAD_DIM 64
 #endif

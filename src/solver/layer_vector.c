@@ -8,6 +8,8 @@
 /* Counters of every phase, see cl/layer_vector.cl. */
 #define PHASES 3
 #define LINE 16
+/* Dims of a value that the kernel takes at once. */
+#define VALUES 8
 
 struct layer_vector {
     struct qkvi_layer_problem problem;
@@ -18,14 +20,14 @@ struct layer_vector {
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
     const struct qkvi_layer_problem *p = &problem->u.layer;
-    const unsigned width = limits->vector_width;
+    const unsigned unit = limits->vector_width > VALUES ? limits->vector_width : VALUES;
     /* Elsewhere a work-group may be set aside while others look at what it is to do. */
     if (!limits->cpu)
         qkvi_text_add(why, "the device is no CPU");
     else if (limits->max_iterations != SIZE_MAX)
         qkvi_text_add(why, "the device's loops are cut short");
-    else if (p->head_dim % width != 0 || p->value_dim % width != 0)
-        qkvi_text_add(why, "head_dim %zu and value_dim %zu are not multiples of %u", p->head_dim, p->value_dim, width);
+    else if (p->head_dim % unit != 0 || p->value_dim % unit != 0)
+        qkvi_text_add(why, "head_dim %zu and value_dim %zu are not multiples of %u", p->head_dim, p->value_dim, unit);
     else
         return true;
     return false;
