@@ -6,15 +6,16 @@
  *
  * the first and the last as in linear_vector.clh, softmax over all of at most MAX_KEYS keys at once.
  *
- * NDRange: (as many work-groups as the device has cores, or fewer), local size 1. Each phase is divided into jobs; every
- * work-group has a share of them side by side, as panels of W are asked for ahead, and when that is done takes what is
- * left of the others'. No work-group depends on another's progress: whoever finishes a phase's last job goes on to
+ * NDRange: (as many work-groups as the device has cores, or fewer), local size 1. Each phase is divided into jobs;
+ * every work-group has a share of them side by side, as panels of W are asked for ahead, and when that is done takes
+ * what is left of the others'. No work-group depends on another's progress: whoever finishes a phase's last job goes on to
  * the next phase, and the others join it if that is soon, else end. Jobs write apart and do the same whoever takes
  * them, so results are always the same.
  * `counters`: for each phase a line of LINE ints for the jobs done, and one a work-group for those taken of its share;
  * zero when the launch begins: layer_clear makes them so.
  *
- * Jobs of attention: one for every VW queries of a head. Query rows lie along the vector lanes, as in attention_vector.cl.
+ * Jobs of attention: one for every VW queries of a head. Query rows lie along the vector lanes, as in
+ * attention_vector.cl.
  * `places`: (offset, batch, head and row stride) of q, k, v and heads; their dims lie side by side.
  * `shape`: batch, heads, key heads, rows of a sequence, where the counters begin. `grids`: chunks, column groups and
  * bands of the first and, from element 4 on, of the last phase.
@@ -143,8 +144,8 @@ static bool finish_job(volatile global int *phase, int jobs)
     return atomic_inc(phase) == jobs - 1;
 }
 
-/* Is the phase done, by the one who asks or soon after? The last look is atomic: what was written before the counter was
- * raised is read after it. */
+/* Is the phase done, by the one who asks or soon after? The last look is atomic: what was written before the counter
+ * was raised is read after it. */
 static bool await_phase(volatile global int *phase, int jobs, bool done)
 {
     for (int i = 0; !done && i < PATIENCE; i++)
