@@ -22,7 +22,10 @@ qkv_status qkvi_layer_whole_create(qkv_layer *layer) {
                                                      .num_kv_heads = d->num_kv_heads}};
     if (!may_be_whole(layer)) return QKV_OK;
     qkv_status status = qkvi_plan_try(&layer->whole, &layer->context->programs, &problem, &qkvi_layer_vector, false);
-    if (!status) return QKV_OK;
+    if (!status) {
+        qkvi_log(&rt->log, QKV_LOG_INFO, "%s", layer->whole.description);
+        return QKV_OK;
+    }
     /* The steps do the same; only without memory or a device they would not. */
     if (status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY || status == QKV_DEVICE_LOST) return status;
     qkvi_log(&rt->log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "layer=vector: %s",
