@@ -59,14 +59,14 @@ static void load_queries(vec *x, global const float *q, long stride, long rows, 
     for (int d = 0; d < HEAD_DIM; d += VW, x += VW) {
         for (int r = 0; r < VW; r++)
             x[r] = QKV_VLOAD(q + min((long)r, rows - 1) * stride + d) * scale;
-        qkv_transpose(x);
+        qkv_transpose(x, 1, x);
     }
 }
 
 static void store_heads(global float *heads, long stride, long rows, vec *o)
 {
     for (int d = 0; d < VALUE_DIM; d += VW, o += VW) {
-        qkv_transpose(o);
+        qkv_transpose(o, 1, o);
         for (int r = 0; r < VW && r < rows; r++)
             QKV_VSTORE(o[r], heads + r * stride + d);
     }

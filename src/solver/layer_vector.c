@@ -91,15 +91,13 @@ static bool workspace(size_t *out_bytes, const void *state, const struct qkvi_pr
 }
 
 /* (offset, batch, head and row stride) of q, k, v and the heads. */
-static cl_long16 find_places(const struct qkvi_attention_run *a) {
+static void find_places(cl_long16 *places, const struct qkvi_attention_run *a) {
     const struct qkvi_view4 *views[] = {&a->q, &a->k, &a->v, &a->out};
-    cl_long16 places;
     for (size_t i = 0; i < QKVI_COUNT(views); i++) {
-        places.s[4 * i] = views[i]->offset;
+        places->s[4 * i] = views[i]->offset;
         for (size_t axis = 0; axis < 3; axis++)
-            places.s[4 * i + 1 + axis] = views[i]->stride[axis];
+            places->s[4 * i + 1 + axis] = views[i]->stride[axis];
     }
-    return places;
 }
 
 static qkv_status clear(const struct layer_vector *layer, struct qkvi_chain *chain, const struct qkvi_layer_run *run,
@@ -119,7 +117,8 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     size_t in_grid[3], out_grid[3], count = 0;
     qkvi_linear_vector_arrange(&in, in_grid, layer->in, run->in);
     qkvi_linear_vector_arrange(&out, out_grid, layer->out, run->out);
-    const cl_long16 places = find_places(a);
+    cl_long16 places;
+    find_places(&places, a);
     const cl_long8 shape = {{(cl_long)a->batch, (cl_long)layer->problem.num_heads, (cl_long)layer->problem.num_kv_heads,
                              (cl_long)a->seq_q, (cl_long)(run->workspace_offset / sizeof(cl_int))}};
     cl_long8 grids = {{0}};
