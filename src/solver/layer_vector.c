@@ -8,6 +8,8 @@
 /* Counters of every phase, see cl/layer_vector.cl. */
 #define PHASES 3
 #define LINE 16
+/* The work of a few tokens is not worth waking more cores for; and what a driver says of their number is not believed. */
+#define MOST_GROUPS 64
 /* Dims of a value that the kernel takes at once. */
 #define VALUES 8
 
@@ -69,7 +71,8 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     if (layer == NULL) return qkvi_fail_memory("a layer's plan");
     layer->problem = problem->u.layer;
     /* A simulator takes what work-groups tell each other for a race. */
-    layer->groups = limits->simulator ? 1 : limits->compute_units;
+    layer->groups = limits->simulator ? 1 : limits->compute_units < MOST_GROUPS ? limits->compute_units : MOST_GROUPS;
+    if (layer->groups == 0) layer->groups = 1;
     qkv_status status = create_linear(&layer->in, programs, layer->problem.in_features);
     if (!status) status = create_linear(&layer->out, programs, layer->problem.num_heads * layer->problem.value_dim);
     if (!status) status = create_kernels(layer, programs);
