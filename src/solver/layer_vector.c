@@ -8,7 +8,7 @@
 /* Counters of every phase, see cl/layer_vector.cl. */
 #define PHASES 3
 #define LINE 16
-/* The work of a few tokens is not worth waking more cores for; and what a driver says of their number is not believed. */
+/* A few tokens are not worth waking more cores for; and what a driver says of their number is not believed. */
 #define MOST_GROUPS 64
 /* Dims of a value that the kernel takes at once. */
 #define VALUES 8
