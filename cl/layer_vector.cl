@@ -37,6 +37,13 @@
 #define MAX_KEYS 64
 #endif
 #define MAX_DIM (HEAD_DIM > VALUE_DIM ? HEAD_DIM : VALUE_DIM)
+/* What one work-group wrote before it raised a counter, another reads after it: OpenCL 1.2 leaves that open, the compilers
+ * that CPUs have do not. Where this does not build the steps are taken one by one. ALONE: there is one work-group only. */
+#if ALONE
+#define FENCE mem_fence(CLK_GLOBAL_MEM_FENCE)
+#else
+#define FENCE __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 /* Looks at a counter before giving up: longer than any job takes, much shorter than anybody would notice. */
 #define PATIENCE 200000
 /* Counters that cores write lie in cache lines of their own. */
@@ -140,7 +147,7 @@ static int take_job(volatile global int *phase, int jobs, int *share)
 /* Says that a job of the phase is done; true where it was the last. */
 static bool finish_job(volatile global int *phase, int jobs)
 {
-    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    FENCE;
     return atomic_inc(phase) == jobs - 1;
 }
 
@@ -151,7 +158,7 @@ static bool await_phase(volatile global int *phase, int jobs, bool done)
     for (int i = 0; !done && i < PATIENCE; i++)
         done = *phase == jobs;
     done = atomic_or(phase, 0) == jobs;
-    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    FENCE;
     return done;
 }
 

@@ -59,8 +59,8 @@ static qkv_status create_linear(void **state, struct qkvi_programs *programs, si
 static qkv_status create_kernels(struct layer_vector *layer, struct qkvi_programs *programs) {
     char tiles[QKVI_LINEAR_VECTOR_OPTIONS], options[QKVI_LINEAR_VECTOR_OPTIONS + 96];
     qkvi_linear_vector_options(tiles, sizeof tiles, layer->in);
-    snprintf(options, sizeof options, "%s -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMAX_KEYS=%d", tiles, layer->problem.head_dim,
-             layer->problem.value_dim, QKVI_LAYER_ROWS);
+    snprintf(options, sizeof options, "%s -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMAX_KEYS=%d -DALONE=%d", tiles,
+             layer->problem.head_dim, layer->problem.value_dim, QKVI_LAYER_ROWS, layer->groups == 1);
     qkv_status status = qkvi_kernel_create(&layer->kernel, programs, "layer_vector", options, "layer_vector");
     return status ? status : qkvi_kernel_create(&layer->clear, programs, "layer_vector", options, "layer_clear");
 }
