@@ -203,7 +203,12 @@ static int run(const struct screen *screen, json_t *machine, const struct option
 int main(int argc, char **argv) {
     struct options options;
     child_program = argv[0];
-    if (argc > 1 && strcmp(argv[1], "--child") == 0) return child_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "--child") == 0) {
+        int ended = child_main(argc - 2, argv + 2);
+        /* All that was found is told: what drivers and CLBlast do when a program ends, crashes among it, is no finding. */
+        (void)fflush(NULL);
+        _exit(ended);
+    }
     int status = parse_options(&options, argc, argv);
     if (status >= 0) return status;
 
