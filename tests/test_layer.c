@@ -318,6 +318,30 @@ START_TEST(few_tokens) {
 }
 END_TEST
 
+/* A plan for many rows does not wait for a kernel that it would hardly use; what it is run with is right all the same. */
+START_TEST(one_launch_where_planned) {
+    const struct layer_case c = few_case(1, 16);
+    struct test_random random = test_random_start(test_seed(), 0);
+    struct layer_data data;
+    layer_note(&c, NULL, 0);
+    layer_data_make(&data, &c, &random);
+    for (size_t rows = 512; rows <= 513; rows++) {
+        qkv_layer_desc desc = layer_desc(&c, &data);
+        qkv_layer *layer = NULL;
+        desc.max_batch = 1, desc.max_seq_q = rows;
+        TEST_OK(qkv_layer_create(&layer, test_context(), &desc));
+        const char *text = qkv_layer_describe(layer);
+        const bool vectors = strstr(text, "linear=vector") && strstr(text, "attention=vector");
+        const bool whole = strstr(text, "layer=vector");
+        TEST_TRUE(!whole || (vectors && rows == 512));
+        if (qkv_context_device(test_context())->kind == QKV_DEVICE_CPU && rows == 512) TEST_TRUE(whole == vectors);
+        check_layer(layer, &c, &data, 0, &random);
+        qkv_layer_destroy(layer);
+    }
+    layer_data_free(&data);
+}
+END_TEST
+
 /* Whichever threads take part in a run, and whenever they come: the same bits. */
 START_TEST(few_tokens_are_always_alike) {
     const struct layer_case c = few_case(3, 19);
@@ -357,6 +381,7 @@ int main(void) {
     tcase_add_loop_test(tcase, shared_projection_gives_symmetric_scores, 0, TEST_NUM_SOLVERS);
     tcase_add_test(tcase, defaults_and_shorter_runs);
     tcase_add_loop_test(tcase, few_tokens, 0, TEST_NUM_SOLVERS);
+    tcase_add_test(tcase, one_launch_where_planned);
     tcase_add_test(tcase, few_tokens_are_always_alike);
     suite_add_tcase(suite, tcase);
     return test_main(suite);

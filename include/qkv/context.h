@@ -26,9 +26,10 @@ typedef struct qkv_context_options {
      * Solvers to use, for tests and for working round a driver: NULL or "" for the best
      * one; "plain", "vector" (CPUs) or "tile" (GPUs) for every operation; or per operation,
      * "linear=vector,attention=plain,rotary=plain"; beside attention there are "copy" (a past), "report" (what is
-     * derived from weights) and "layer" (a whole layer in one launch, where no step is forced away from "vector"). A name for every operation leaves those alone that have no such solver. A forced solver that cannot do a
-     * problem is QKV_UNSUPPORTED when the plan is created. Where NULL, the environment
-     * variable QKV_SOLVER in the same form. Copied.
+     * derived from weights) and "layer" (a whole layer in one launch, where no step is forced away from "vector"). A
+     * name for every operation leaves those alone that have no such solver. A forced solver that cannot do a problem is
+     * QKV_UNSUPPORTED when the plan is created. Where NULL, the environment variable QKV_SOLVER in the same form.
+     * Copied.
      */
     const char *solver;
     /*

@@ -93,8 +93,8 @@ typedef struct qkv_layer_args {
      QKV_CAUSAL_OFF, NULL, NULL, 0, NULL}
 
 /* Enqueues the whole layer, after checking all of it: step by step or, on CPUs, in one launch where up to 64 tokens all
- * see each other and nothing but out, q, k, v and heads is asked for (qkv_layer_describe() has a line for it). No output
- * may share elements with another argument or the workspace.
+ * see each other, nothing but out, q, k, v and heads is asked for, and the plan is for max_batch * max_seq_q of at most
+ * 512 (qkv_layer_describe() has a line for it). No output may share elements with another argument or the workspace.
  * Queue, wait list, event and errors: as qkv_linear_run(). */
 QKV_API qkv_status qkv_layer_run(const qkv_layer *layer, cl_command_queue queue,
                                  const qkv_layer_args *args, cl_uint num_wait,

@@ -2,12 +2,16 @@
 #include "api/attention_internal.h"
 #include "api/layer_internal.h"
 
+/* Plans for more rows than this are seldom run with so few that it matters, and shall not wait for one more kernel. */
+#define MOST_PLANNED_ROWS 512
+
 /* What such a solver may take for granted: both projections are packed as the vector solver has them, and none of
  * attention's terms can be asked for. Whoever forced another solver for a step gets that one. */
 static bool may_be_whole(const qkv_layer *layer) {
     const struct qkvi_plan *attention = &layer->attention->plan;
-    return !layer->cross && !layer->rotary && layer->out && !attention->problem.u.attention.terms &&
-           attention->solver == &qkvi_attention_vector && qkvi_linear_solver(layer->in) == &qkvi_linear_vector &&
+    return layer->desc.max_seq_q <= MOST_PLANNED_ROWS / layer->desc.max_batch && !layer->cross && !layer->rotary &&
+           layer->out && !attention->problem.u.attention.terms && attention->solver == &qkvi_attention_vector &&
+           qkvi_linear_solver(layer->in) == &qkvi_linear_vector &&
            qkvi_linear_solver(layer->out) == &qkvi_linear_vector;
 }
 
