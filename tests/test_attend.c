@@ -50,7 +50,12 @@ static void check_reference(const attend_model *model, const json_t *c) {
     for (size_t i = 0; i < input.tokens.count; i++)
         TEST_TRUE(input.tokens.ids[i] == (uint32_t)json_integer_value(json_array_get(ids, i)));
     size_t layer = (size_t)json_integer_value(json_object_get(c, "layer")), n = input.tokens.count;
-    TOOL_OK(attend_engine_create(&engine, model, NULL, layer, n, &error));
+    const bool made = attend_engine_create(&engine, model, NULL, layer, n, &error);
+    if (!made && strstr(error.text, "cut short") && test_solver_refused(QKV_UNSUPPORTED, NULL)) {
+        attend_input_free(&input);
+        return;
+    }
+    TOOL_OK(made);
     TOOL_OK(attend_result_create(&result, engine, &error));
     TOOL_OK(attend_engine_run(&result, engine, &input.tokens, &error));
     attend_view view = {.model = model,

@@ -329,7 +329,9 @@ START_TEST(one_launch_where_planned) {
         qkv_layer_desc desc = layer_desc(&c, &data);
         qkv_layer *layer = NULL;
         desc.max_batch = 1, desc.max_seq_q = rows;
-        TEST_OK(qkv_layer_create(&layer, test_context(), &desc));
+        const qkv_status status = qkv_layer_create(&layer, test_context(), &desc);
+        if (test_solver_refused(status, NULL)) continue;
+        TEST_OK(status);
         const char *text = qkv_layer_describe(layer);
         const bool vectors = strstr(text, "linear=vector") && strstr(text, "attention=vector");
         const bool whole = strstr(text, "layer=vector");

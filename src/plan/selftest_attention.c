@@ -185,6 +185,17 @@ static struct shape fit(const struct shape *shape, size_t max_seq_kv, bool simul
     return s;
 }
 
+/* Devices that cut loops short may allow the plan's keys and not the test's. */
+static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_solver *solver,
+                         const struct qkvi_problem *problem) {
+    struct qkvi_text why = {0};
+    const bool can = !solver->applicable || solver->applicable(problem, &programs->limits, &why);
+    const qkv_status status =
+        can ? solver->create(state, programs, problem) : qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
+    qkvi_text_free(&why);
+    return status;
+}
+
 qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct qkvi_solver *solver,
                                    const struct qkvi_attention_problem *like) {
     struct qkvi_problem problem = {.operation = QKVI_ATTENTION, .u.attention = *like};
@@ -194,10 +205,10 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
     struct buffers t = {.like = like, .d = like->head_dim, .dv = like->value_dim};
     void *state = NULL;
     size_t workspace = 0;
-    qkv_status status = solver->create(&state, programs, &problem);
+    qkv_status status = create(&state, programs, solver, &problem);
     if (status == QKV_UNSUPPORTED && like->max_seq_kv < problem.u.attention.max_seq_kv) {
         problem.u.attention.max_seq_kv = like->max_seq_kv;
-        status = solver->create(&state, programs, &problem);
+        status = create(&state, programs, solver, &problem);
     }
     if (!status) status = qkvi_plan_workspace(&workspace, solver, state, &problem);
     if (!status) status = prepare(&t, programs->rt, like, workspace);
