@@ -1,6 +1,6 @@
 /*
  * Drivers that lie, by the layer of liar/liar.h, about the steps beside linear layers and attention itself: rotary
- * positions, the copy of a cache, reports. None of their kernels can be wrong unnoticed.
+ * positions, the copy of a cache, reports, and a whole layer at once. None of their kernels can be wrong unnoticed.
  */
 #include "support/lie_case.h"
 
@@ -146,6 +146,49 @@ START_TEST(bad_step_is_replaced) {
 }
 END_TEST
 
+static qkv_status plan_layer(char out[256], qkv_context *context, const char *solver) {
+    static const float weight[64 * 64] = {0};
+    qkv_layer_desc desc = QKV_LAYER_DESC_INIT;
+    qkv_layer *layer = NULL;
+    desc.embed_dim = 64;
+    desc.num_heads = 2;
+    desc.wq.weight = desc.wk.weight = desc.wv.weight = desc.wo.weight = weight;
+    desc.max_batch = 1;
+    desc.max_seq_q = 16;
+    desc.solver = solver;
+    qkv_status status = qkv_layer_create(&layer, context, &desc);
+    const char *whole = status ? NULL : strstr(qkv_layer_describe(layer), "layer=");
+    (void)snprintf(out, 256, "%.200s", whole ? whole : "");
+    qkv_layer_destroy(layer);
+    return status;
+}
+
+/* A layer in one launch has its steps to stand in for it. */
+START_TEST(bad_whole_layer_is_left_to_the_steps) {
+    static const struct step step = {"layer=vector", plan_layer, {"layer_vector"}};
+    struct trial trial;
+    if (!liar_meet()) return;
+    liar_tell("%s", "");
+    try_step(&trial, &step, NULL);
+    if (test_solver_refused(trial.status, NULL)) return;
+    TEST_TRUE(trial.status == QKV_OK);
+    if (!strstr(trial.description, step.solver)) {
+        test_skip("a layer in one launch: this device takes the steps");
+        return;
+    }
+    for (size_t w = 0; w < TEST_COUNT(ways); w++) {
+        test_note("%s=layer_vector", ways[w].lie);
+        liar_tell("%s=layer_vector", ways[w].lie);
+        try_step(&trial, &step, NULL);
+        /* The work-groups that are left do the others' work. */
+        if (!strcmp(ways[w].lie, "short") && !trial.status && *trial.description) continue;
+        if (trial.status || *trial.description || !strstr(trial.log, step.solver) || !strstr(trial.log, ways[w].word))
+            test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
+    }
+    liar_tell("%s", "");
+}
+END_TEST
+
 int main(int argc, char **argv) {
     (void)argc;
     liar_place(argv[0]);
@@ -153,6 +196,7 @@ int main(int argc, char **argv) {
     TCase *tcase = tcase_create("steps");
     tcase_add_loop_test(tcase, bad_forced_step, 0, TEST_COUNT(steps));
     tcase_add_loop_test(tcase, bad_step_is_replaced, 0, TEST_COUNT(steps));
+    tcase_add_test(tcase, bad_whole_layer_is_left_to_the_steps);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }
