@@ -13,8 +13,8 @@ struct attention_vector {
     unsigned keys, vectors, width, block, unroll, max_dim;
 };
 
-/* Register tiles by vector width: keys x vectors of queries. */
-static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 2}, {4, 4, 2}};
+/* Register tiles by vector width, keys x vectors of queries: for 32 registers of 512 bits, 16 of 256, 32 of 128. */
+static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 3}, {4, 4, 4}};
 
 /* Keys a block: with fewer, loading and storing the tiles of the output costs more; with more, the weights leave the first
  * cache. */
