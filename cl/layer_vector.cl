@@ -36,7 +36,6 @@
 #ifndef MAX_KEYS
 #define MAX_KEYS 64
 #endif
-#define MAX_DIM (HEAD_DIM > VALUE_DIM ? HEAD_DIM : VALUE_DIM)
 /* What one work-group wrote before it raised a counter, another reads after it: OpenCL 1.2 leaves that open, the compilers
  * that CPUs have do not. Where this does not build the steps are taken one by one. ALONE: there is one work-group only. */
 #if ALONE
@@ -96,7 +95,7 @@ static vec exponentials(vec *s, long keys)
 static void attend(global const float *q, global const float *k, global const float *v, global float *heads,
                    long16 places, long rows, long keys, float scale)
 {
-    vec x[MAX_DIM], s[MAX_KEYS + 8], o[VALUE_DIM];
+    vec x[HEAD_DIM], s[MAX_KEYS + 8], o[VALUE_DIM];
     load_queries(x, q, places.s3, rows, scale * QKV_LOG2E);
     const long stride = places.s7;
     for (long j = 0; j < keys; j += 8) {

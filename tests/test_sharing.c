@@ -17,7 +17,14 @@ struct fused {
 
 enum { FB = 2, FS = 37, FH = 3, FD = 16, FE = FH * FD };
 
-/* false after a counted skip. */
+static void fused_free(struct fused *f) {
+    test_memory_free(&f->memory);
+    free(f->data);
+    qkv_attention_destroy(f->plan);
+    qkv_workspace_destroy(f->workspace);
+}
+
+/* false after a counted skip; nothing is to be freed then. */
 static bool fused_make(struct fused *f) {
     static const size_t shape[] = {FB, FS, 4 * FE};
     struct test_random random = test_random_start(test_seed(), 1);
@@ -40,17 +47,13 @@ static bool fused_make(struct fused *f) {
     desc.max_seq_kv = 1024; /* enough for a plan that splits the keys to want scratch memory */
     desc.features = QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS;
     const qkv_status status = qkv_attention_create(&f->plan, test_context(), &desc);
-    if (test_solver_refused(status, NULL)) return false;
+    if (test_solver_refused(status, NULL)) {
+        fused_free(f);
+        return false;
+    }
     TEST_OK(status);
     TEST_OK(qkv_workspace_create(&f->workspace, test_context(), qkv_attention_workspace_bytes(f->plan)));
     return true;
-}
-
-static void fused_free(struct fused *f) {
-    test_memory_free(&f->memory);
-    free(f->data);
-    qkv_attention_destroy(f->plan);
-    qkv_workspace_destroy(f->workspace);
 }
 
 static qkv_attention_args fused_args(const struct fused *f) {
@@ -99,10 +102,7 @@ static void fused_check(struct fused *f) {
 START_TEST(fused_buffer) {
     struct fused f;
     test_note("Q, K, V and out interleaved in one buffer");
-    if (!fused_make(&f)) {
-        fused_free(&f);
-        return;
-    }
+    if (!fused_make(&f)) return;
     qkv_attention_args args = fused_args(&f);
     TEST_OK(fused_run(&f, &args));
     fused_check(&f);
@@ -120,10 +120,7 @@ static void expect_overlap(const struct fused *f, const qkv_attention_args *args
 START_TEST(overlaps_are_named) {
     static const char *const inputs[] = {"args.q", "args.k", "args.v"};
     struct fused f;
-    if (!fused_make(&f)) {
-        fused_free(&f);
-        return;
-    }
+    if (!fused_make(&f)) return;
     for (size_t i = 0; i < 3; i++) {
         qkv_attention_args args = fused_args(&f);
         qkv_tensor out = f.slot[i];
@@ -163,10 +160,7 @@ END_TEST
 START_TEST(overlap_counts_bytes) {
     struct fused f;
     static const size_t shape[] = {1};
-    if (!fused_make(&f)) {
-        fused_free(&f);
-        return;
-    }
+    if (!fused_make(&f)) return;
     qkv_attention_args args = fused_args(&f);
     qkv_tensor mask;
     TEST_OK(qkv_tensor_dense(&mask, f.memory.mem, QKV_BOOL, 1, shape));
@@ -188,10 +182,7 @@ END_TEST
 START_TEST(workspace_in_a_shared_buffer) {
     struct fused f;
     qkv_workspace *inside = NULL;
-    if (!fused_make(&f)) {
-        fused_free(&f);
-        return;
-    }
+    if (!fused_make(&f)) return;
     size_t bytes = qkv_attention_workspace_bytes(f.plan);
     if (bytes == 0 || bytes > f.memory.bytes) {
         test_skip("this plan's workspace has %zu bytes", bytes);

@@ -138,17 +138,21 @@ static qkv_status begin_attempt(struct qkvi_attempt *attempt, struct qkvi_progra
     return status;
 }
 
+qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct qkvi_problem *problem,
+                                const struct qkvi_limits *limits) {
+    struct qkvi_text why = {0};
+    const bool can = !solver->applicable || solver->applicable(problem, limits, &why);
+    const qkv_status status = can ? QKV_OK : qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
+    qkvi_text_free(&why);
+    return status;
+}
+
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                          const struct qkvi_solver *solver, bool again) {
-    struct qkvi_text why = {0};
-    if (solver->applicable && !solver->applicable(problem, &programs->limits, &why)) {
-        qkv_status status = qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
-        qkvi_text_free(&why);
-        return status;
-    }
-    qkvi_text_free(&why);
     struct qkvi_attempt attempt;
-    qkv_status status = begin_attempt(&attempt, programs, problem, solver);
+    qkv_status status = qkvi_plan_applicable(solver, problem, &programs->limits);
+    if (status) return status;
+    status = begin_attempt(&attempt, programs, problem, solver);
     if (!status) status = build_and_test(out, programs, problem, solver, again);
     qkvi_attempt_end(&attempt);
     if (!status) qkvi_cache_keep(programs);

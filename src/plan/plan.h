@@ -38,6 +38,9 @@ struct qkvi_plan {
  */
 qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                             const struct qkvi_choice *forced);
+/* QKV_UNSUPPORTED, with the reason, where the solver cannot do the problem on such a device. */
+qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct qkvi_problem *problem,
+                                const struct qkvi_limits *limits);
 /* One solver: QKV_UNSUPPORTED where it is not applicable. again: tested even if it passed before. */
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                          const struct qkvi_solver *solver, bool again);

@@ -188,12 +188,8 @@ static struct shape fit(const struct shape *shape, size_t max_seq_kv, bool simul
 /* Devices that cut loops short may allow the plan's keys and not the test's. */
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_solver *solver,
                          const struct qkvi_problem *problem) {
-    struct qkvi_text why = {0};
-    const bool can = !solver->applicable || solver->applicable(problem, &programs->limits, &why);
-    const qkv_status status =
-        can ? solver->create(state, programs, problem) : qkvi_fail(QKV_UNSUPPORTED, "%s", qkvi_text_get(&why));
-    qkvi_text_free(&why);
-    return status;
+    const qkv_status status = qkvi_plan_applicable(solver, problem, &programs->limits);
+    return status ? status : solver->create(state, programs, problem);
 }
 
 qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct qkvi_solver *solver,
