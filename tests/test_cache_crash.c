@@ -1,6 +1,5 @@
 /* Processes that share a cache: one that dies while it builds quarantines the solver, one that lives does not. */
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "support/store_files.h"
 #include "support/tiny_model.h"
 
-extern char **environ;
 static char *program; /* this one, to be started again */
 
 struct worker {
@@ -21,28 +19,21 @@ struct worker {
     int in, out; /* its standard streams' other ends */
 };
 
-/* One process a suite may write the simulator's log. */
 static void start_worker(struct worker *w, const char *what, const char *folder) {
     int in[2], out[2];
     posix_spawn_file_actions_t actions;
     char *arguments[] = {program, (char *)(uintptr_t)what, (char *)(uintptr_t)folder, NULL};
-    const char *log = getenv("OCLGRIND_LOG");
-    char *saved = log ? strdup(log) : NULL;
-    TEST_TRUE(unsetenv("OCLGRIND_LOG") == 0);
     TEST_TRUE(pipe(in) == 0 && pipe(out) == 0);
     TEST_TRUE(posix_spawn_file_actions_init(&actions) == 0);
     posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
     posix_spawn_file_actions_addclose(&actions, in[1]);
     posix_spawn_file_actions_addclose(&actions, out[0]);
-    TEST_TRUE(posix_spawn(&w->pid, program, &actions, NULL, arguments, environ) == 0);
-    (void)posix_spawn_file_actions_destroy(&actions);
+    w->pid = cache_start_process(arguments, &actions);
     (void)close(in[0]);
     (void)close(out[1]);
     w->in = in[1];
     w->out = out[0];
-    if (saved) TEST_TRUE(setenv("OCLGRIND_LOG", saved, 1) == 0);
-    free(saved);
 }
 
 /* Until it says that it is in the middle of a build. */

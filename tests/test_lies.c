@@ -43,17 +43,6 @@ static const struct bad_solver {
     {"attention", "plain", {"attention_plain"}},
 };
 
-static const struct bad_way {
-    const char *lie;
-    qkv_status status;
-    const char *word; /* the reason that is told */
-} bad_ways[] = {
-    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
-    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
-    {"short", QKV_SELF_TEST_FAILED, "self-test"},
-    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
-};
-
 /* Keys; plans for fewer have nothing to merge. */
 #define ENOUGH_TO_SPLIT 1024
 
@@ -82,17 +71,17 @@ START_TEST(bad_forced_solver) {
     problem_open(&p);
     (void)snprintf(choice, sizeof choice, "%s=%s", bad->operation, bad->solver);
     bool refused = is_refused(&p, choice);
-    for (size_t w = 0; w < TEST_COUNT(bad_ways) && !refused; w++)
+    for (size_t w = 0; w < LIE_WAYS && !refused; w++)
         for (size_t k = 0; k < TEST_COUNT(bad->kernels) && bad->kernels[k]; k++) {
             if (!is_tested(bad->kernels[k]) || test_leaves_out(w + k + (size_t)_i)) continue;
-            test_note("%s=%s", bad_ways[w].lie, bad->kernels[k]);
-            liar_tell("%s=%s", bad_ways[w].lie, bad->kernels[k]);
+            test_note("%s=%s", lie_ways[w].lie, bad->kernels[k]);
+            liar_tell("%s=%s", lie_ways[w].lie, bad->kernels[k]);
             p.max_seq = strstr(bad->kernels[k], "merge") ? ENOUGH_TO_SPLIT : 0;
             try_layer(&out, &p, choice);
             /* So many keys may be beyond what the device's loops can do. */
             if (p.max_seq && test_solver_refused(out.status, choice)) continue;
-            if (out.status != bad_ways[w].status || !strstr(out.message, choice) ||
-                !strstr(out.message, bad_ways[w].word))
+            if (out.status != lie_ways[w].status || !strstr(out.message, choice) ||
+                !strstr(out.message, lie_ways[w].word))
                 test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(out.status), out.message);
         }
     problem_close(&p);
@@ -125,7 +114,7 @@ END_TEST
 
 /* One solver after the other goes bad: each time the next one is taken, the result is right and the log told; when none is
  * left, the error names each of them. */
-static void spoil_in_turn(const struct problem *p, const struct bad_way *way, int operation) {
+static void spoil_in_turn(const struct problem *p, const struct lie_way *way, int operation) {
     static const char *const operations[] = {"linear", "attention"};
     char lies[1024] = "", bad[4][32];
     size_t num_bad = 0;
@@ -157,7 +146,7 @@ START_TEST(bad_solvers_in_turn) {
     const char *forced = getenv("QKV_SOLVER");
     if (!liar_meet()) return;
     if (test_leaves_out((size_t)(_i / 2 + _i))) {
-        test_skip("%s %s: this implementation is slow", _i % 2 ? "attention" : "linear", bad_ways[_i / 2].lie);
+        test_skip("%s %s: this implementation is slow", _i % 2 ? "attention" : "linear", lie_ways[_i / 2].lie);
         return;
     }
     if (forced && *forced) {
@@ -165,7 +154,7 @@ START_TEST(bad_solvers_in_turn) {
         return;
     }
     problem_open(&p);
-    spoil_in_turn(&p, &bad_ways[_i / 2], _i % 2);
+    spoil_in_turn(&p, &lie_ways[_i / 2], _i % 2);
     problem_close(&p);
 }
 END_TEST
@@ -326,7 +315,7 @@ int main(int argc, char **argv) {
     TCase *solvers = tcase_create("solvers"), *lies = tcase_create("lies"), *calls = tcase_create("calls");
     tcase_add_loop_test(solvers, bad_forced_solver, 0, TEST_COUNT(bad_solvers));
     tcase_add_loop_test(solvers, bad_side_outputs, 0, 3);
-    tcase_add_loop_test(solvers, bad_solvers_in_turn, 0, 2 * TEST_COUNT(bad_ways));
+    tcase_add_loop_test(solvers, bad_solvers_in_turn, 0, 2 * LIE_WAYS);
     tcase_add_loop_test(lies, one_lie, 0, TEST_COUNT(lie_cases));
     tcase_add_test(lies, sub_device);
     tcase_add_loop_test(calls, every_call, 0, NUM_CALLS);

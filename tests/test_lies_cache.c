@@ -3,7 +3,6 @@
  * call is not met twice by the same solver, and what another driver or device left is not used.
  */
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,6 @@
 #include "support/store_files.h"
 #include "support/tiny_model.h"
 
-extern char **environ;
 static char *program; /* this one, to be started again */
 
 /* A plan in a context that knows nothing but what the folder holds; its solver. */
@@ -42,18 +40,11 @@ static qkv_status start(char solver[64], const char *folder) {
 static int start_apart(const char *folder, const char *lies) {
     posix_spawn_file_actions_t actions;
     char *arguments[] = {program, (char *)(uintptr_t)folder, NULL};
-    const char *log = getenv("OCLGRIND_LOG");
-    char *saved = log ? strdup(log) : NULL;
-    pid_t pid;
     int status = 0;
-    /* One process a suite may write the simulator's log. */
-    TEST_TRUE(unsetenv("OCLGRIND_LOG") == 0 && setenv("LIAR", lies, 1) == 0);
+    TEST_TRUE(setenv("LIAR", lies, 1) == 0);
     TEST_TRUE(posix_spawn_file_actions_init(&actions) == 0);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    TEST_TRUE(posix_spawn(&pid, program, &actions, NULL, arguments, environ) == 0);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    if (saved) TEST_TRUE(setenv("OCLGRIND_LOG", saved, 1) == 0);
-    free(saved);
+    const pid_t pid = cache_start_process(arguments, &actions);
     TEST_TRUE(unsetenv("LIAR") == 0 && waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

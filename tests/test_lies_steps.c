@@ -59,17 +59,6 @@ static const struct step {
     {"report=plain", plan_report, {"report_pairs", "report_received", "report_top"}},
 };
 
-static const struct way {
-    const char *lie;
-    qkv_status status;
-    const char *word; /* the reason that is told */
-} ways[] = {
-    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
-    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
-    {"short", QKV_SELF_TEST_FAILED, "self-test"},
-    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
-};
-
 struct trial {
     qkv_status status;
     char description[256], message[8192], log[16384];
@@ -105,14 +94,14 @@ START_TEST(bad_forced_step) {
     try_step(&trial, step, step->solver);
     if (test_solver_refused(trial.status, step->solver)) return;
     TEST_TRUE(trial.status == QKV_OK);
-    for (size_t w = 0; w < TEST_COUNT(ways); w++)
+    for (size_t w = 0; w < LIE_WAYS; w++)
         for (size_t k = 0; k < TEST_COUNT(step->kernels) && step->kernels[k]; k++) {
             if (test_leaves_out(w + k + (size_t)_i)) continue;
-            test_note("%s=%s", ways[w].lie, step->kernels[k]);
-            liar_tell("%s=%s", ways[w].lie, step->kernels[k]);
+            test_note("%s=%s", lie_ways[w].lie, step->kernels[k]);
+            liar_tell("%s=%s", lie_ways[w].lie, step->kernels[k]);
             try_step(&trial, step, step->solver);
-            if (trial.status != ways[w].status || !strstr(trial.message, step->solver) ||
-                !strstr(trial.message, ways[w].word))
+            if (trial.status != lie_ways[w].status || !strstr(trial.message, step->solver) ||
+                !strstr(trial.message, lie_ways[w].word))
                 test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(trial.status), trial.message);
         }
     liar_tell("%s", "");
@@ -122,7 +111,7 @@ END_TEST
 /* Else the next one in the table is taken, and the log told. */
 START_TEST(bad_step_is_replaced) {
     const struct step *step = &steps[_i];
-    const struct way *way = &ways[_i % (int)TEST_COUNT(ways)];
+    const struct lie_way *way = &lie_ways[_i % LIE_WAYS];
     const char *forced = getenv("QKV_SOLVER");
     struct trial trial;
     if (!liar_meet()) return;
@@ -176,13 +165,13 @@ START_TEST(bad_whole_layer_is_left_to_the_steps) {
         test_skip("a layer in one launch: this device takes the steps");
         return;
     }
-    for (size_t w = 0; w < TEST_COUNT(ways); w++) {
-        test_note("%s=layer_vector", ways[w].lie);
-        liar_tell("%s=layer_vector", ways[w].lie);
+    for (size_t w = 0; w < LIE_WAYS; w++) {
+        test_note("%s=layer_vector", lie_ways[w].lie);
+        liar_tell("%s=layer_vector", lie_ways[w].lie);
         try_step(&trial, &step, NULL);
         /* The work-groups that are left do the others' work. */
-        if (!strcmp(ways[w].lie, "short") && !trial.status && *trial.description) continue;
-        if (trial.status || *trial.description || !strstr(trial.log, step.solver) || !strstr(trial.log, ways[w].word))
+        if (!strcmp(lie_ways[w].lie, "short") && !trial.status && *trial.description) continue;
+        if (trial.status || *trial.description || !strstr(trial.log, step.solver) || !strstr(trial.log, lie_ways[w].word))
             test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
     }
     liar_tell("%s", "");

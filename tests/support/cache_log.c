@@ -1,7 +1,12 @@
 #include "support/cache_log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "support/fixture.h"
+
+extern char **environ;
 
 struct cache_log cache_log;
 
@@ -32,4 +37,16 @@ qkv_context *cache_context(const char *folder) {
     options.cache_dir = folder;
     memset(&cache_log, 0, sizeof cache_log);
     return qkv_context_create(&context, NULL, &options) == QKV_OK ? context : NULL;
+}
+
+pid_t cache_start_process(char *const *arguments, posix_spawn_file_actions_t *actions) {
+    const char *log = getenv("OCLGRIND_LOG");
+    char *saved = log ? strdup(log) : NULL;
+    pid_t pid;
+    TEST_TRUE(unsetenv("OCLGRIND_LOG") == 0);
+    TEST_TRUE(posix_spawn(&pid, arguments[0], actions, NULL, arguments, environ) == 0);
+    (void)posix_spawn_file_actions_destroy(actions);
+    if (saved) TEST_TRUE(setenv("OCLGRIND_LOG", saved, 1) == 0);
+    free(saved);
+    return pid;
 }

@@ -2,6 +2,7 @@
 #ifndef TEST_CACHE_LOG_H
 #define TEST_CACHE_LOG_H
 
+#include <spawn.h>
 #include <stdbool.h>
 
 #include "qkv.h"
@@ -16,5 +17,9 @@ extern struct cache_log cache_log;
 
 /* NULL on failure. folder: as qkv_context_options has it. */
 qkv_context *cache_context(const char *folder);
+
+/* Starts arguments[0], which ends with NULL, and destroys the actions. One process a suite may write the simulator's log:
+ * this one does not. */
+pid_t cache_start_process(char *const *arguments, posix_spawn_file_actions_t *actions);
 
 #endif

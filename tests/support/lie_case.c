@@ -6,6 +6,13 @@
 
 #include "support/compare.h"
 
+const struct lie_way lie_ways[LIE_WAYS] = {
+    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
+    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
+    {"short", QKV_SELF_TEST_FAILED, "self-test"},
+    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
+};
+
 void problem_open(struct problem *p) {
     struct test_random random = test_random_start(test_seed(), 31);
     p->c = (struct layer_case){.batch = 1,

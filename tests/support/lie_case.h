@@ -5,6 +5,15 @@
 #include "support/layer_case.h"
 #include "support/liar_client.h"
 
+/* How a kernel is lied about, followed by "=" and its name, and what is told of a solver that has no other kernel. */
+struct lie_way {
+    const char *lie;
+    qkv_status status;
+    const char *word; /* in the reason */
+};
+#define LIE_WAYS 4
+extern const struct lie_way lie_ways[LIE_WAYS];
+
 /* Heads wide enough for every regime of every solver. */
 struct problem {
     struct layer_case c;
