@@ -105,7 +105,7 @@ typedef enum qkv_verdict {
 /* Texts are valid during the call. */
 typedef struct qkv_self_test_result {
     size_t struct_size;
-    const char *operation; /* "linear", "attention" or "rotary" */
+    const char *operation; /* "linear", "attention", "rotary", "copy", "report" or "layer" */
     const char *solver;    /* "plain", "vector", "tile", "clblast" */
     const char *variant;   /* what the kernels were specialised for: "mask, weights", or "" */
     qkv_verdict verdict;

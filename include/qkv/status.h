@@ -51,8 +51,8 @@ QKV_API const char *qkv_status_text(qkv_status status);
 QKV_API const char *qkv_error_message(void);
 
 typedef enum qkv_log_level {
-    QKV_LOG_ERROR = 1,   /* a call is about to fail */
-    QKV_LOG_WARNING = 2, /* worked around: a solver refused or quarantined, CLBlast replaced */
+    QKV_LOG_ERROR = 1,   /* no solver is left for what a call asks: it is about to fail */
+    QKV_LOG_WARNING = 2, /* worked around, told once a context: a solver refused or quarantined, CLBlast replaced */
     QKV_LOG_INFO = 3,    /* decisions: which device, which solver and why */
     QKV_LOG_DEBUG = 4    /* builds and their options */
 } qkv_log_level;

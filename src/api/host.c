@@ -101,12 +101,14 @@ static qkv_status check_attention(const qkv_host_attention_args *s) {
     const struct {
         const char *name;
         size_t value, least, most;
-    } sizes[] = {{"num_heads", s->num_heads, 1, SIZE_MAX},
-                 {"head_dim", s->head_dim, 1, 512},
-                 {"value_dim", s->value_dim, 0, 512}};
+        const char *expected;
+    } sizes[] = {{"num_heads", s->num_heads, 1, SIZE_MAX, "at least 1"},
+                 {"head_dim", s->head_dim, 1, 512, "1 to 512"},
+                 {"value_dim", s->value_dim, 0, 512, "1 to 512, or 0 for head_dim"}};
     for (size_t i = 0; i < QKVI_COUNT(sizes); i++)
         if (sizes[i].value < sizes[i].least || sizes[i].value > sizes[i].most)
-            return qkvi_fail(QKV_INVALID_ARGUMENT, "args.%s is %zu, which it cannot be", sizes[i].name, sizes[i].value);
+            return qkvi_fail(QKV_INVALID_ARGUMENT, "args.%s is %zu; it must be %s", sizes[i].name, sizes[i].value,
+                             sizes[i].expected);
     if (s->num_kv_heads && s->num_heads % s->num_kv_heads != 0)
         return qkvi_fail(QKV_INVALID_ARGUMENT, "args.num_kv_heads is %zu, which does not divide num_heads (%zu)",
                          s->num_kv_heads, s->num_heads);
@@ -133,7 +135,10 @@ static qkv_status plan_attention(qkv_attention **out, qkv_context *context, cons
     desc.max_seq_kv = args->seq_kv ? args->seq_kv : 1;
     if (args->mask_bool || args->mask_add) desc.features |= QKV_ATTENTION_MASK;
     if (args->weights) desc.features |= QKV_ATTENTION_WEIGHTS;
-    return qkv_attention_create(out, context, &desc);
+    qkv_status status = qkv_attention_create(out, context, &desc);
+    if (status == QKV_OVERFLOW) /* of limits that the caller has not named */
+        return qkvi_fail(status, "args.batch * num_heads * seq_q, or seq_kv instead, is more than can be addressed");
+    return status;
 }
 
 static qkv_status load_attention(struct array *a, qkv_context *context, float *out, const qkv_host_attention_args *s) {
