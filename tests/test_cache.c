@@ -35,7 +35,7 @@ START_TEST(a_second_start_builds_nothing) {
     ck_assert_uint_eq(cache_log.tested, 0);
     TEST_TRUE(cache_log.loaded > 0);
     ck_assert_uint_eq(store_file_count(folder, "mark-"), 0);
-    ck_assert_uint_eq(store_file_count(folder, "new-"), 0);
+    ck_assert_uint_eq(store_file_count(folder, "libqkv-new-"), 0);
     test_note("without a cache");
     start("");
     ck_assert_uint_eq(cache_log.built, built);

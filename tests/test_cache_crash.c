@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,19 +148,80 @@ START_TEST(a_crash_is_not_repeated) {
 }
 END_TEST
 
-/* A whole entry with what no driver gave away: refused, or the end of the process. */
+/* A whole entry with what no driver gave away: refused, or the end of the process, after which it is not believed. */
 START_TEST(a_forged_program_is_made_again) {
-    char *folder = test_folder_create(), solver[64];
-    first_choice(solver);
+    char *folder = test_folder_create();
     ck_assert_int_eq(run_worker("go", folder), 0);
     store_files_spoil(folder, "program", false);
     int status = run_worker("go", folder);
-    if (status == 0) {
-        ck_assert_int_eq(run_worker("warm", folder), 0);
-    } else if (!nobody_takes_over()) {
-        test_skip("a forged program: the driver does not survive it (exit status %d)", status);
-        check_plan(folder, WORKERS_DIM, true, solver, false);
+    if (status != 0) {
+        test_note("the driver did not survive it (exit status %d)", status);
+        ck_assert_int_eq(run_worker("go", folder), 0);
     }
+    ck_assert_int_eq(run_worker("warm", folder), 0);
+    ck_assert_uint_eq(store_file_count(folder, "mark-"), 0);
+    test_folder_remove(folder);
+}
+END_TEST
+
+static void remove_programs(const char *folder) {
+    char path[4400];
+    while (store_file_nth(path, folder, "program-", 0))
+        TEST_TRUE(unlink(path) == 0);
+}
+
+/* Whoever stopped the process may have been its user: a solver that has worked is not given up for that. */
+START_TEST(what_has_worked_is_forgiven_once) {
+    if (nobody_takes_over()) return;
+    char *folder = test_folder_create(), solver[64];
+    first_choice(solver);
+    ck_assert_int_eq(run_worker("go", folder), 0);
+    remove_programs(folder);
+    ck_assert_int_eq(run_worker("die", folder), 9);
+    ck_assert_uint_eq(store_file_count(folder, "mark-"), 1);
+    check_plan(folder, WORKERS_DIM, false, solver, true);
+    ck_assert_uint_eq(store_file_count(folder, "mark-"), 0);
+    test_note("twice in a row");
+    for (int i = 0; i < 2; i++) {
+        remove_programs(folder);
+        ck_assert_int_eq(run_worker("die", folder), 9);
+    }
+    check_plan(folder, WORKERS_DIM, true, solver, false);
+    test_folder_remove(folder);
+}
+END_TEST
+
+/* First starts take seconds, and a user who stops each of them must not end with a library that refuses. */
+START_TEST(something_is_always_left) {
+    char *folder = test_folder_create();
+    size_t marks = 0;
+    while (run_worker("die", folder) == 9 && store_file_count(folder, "mark-") > marks)
+        marks++;
+    TEST_TRUE(marks > 0);
+    qkv_context *context = cache_context(folder);
+    qkv_attention *attention = make_attention(context, WORKERS_DIM);
+    ck_assert_uint_eq(store_file_count(folder, "mark-"), marks - 1);
+    qkv_attention_destroy(attention);
+    qkv_context_destroy(context);
+    test_folder_remove(folder);
+}
+END_TEST
+
+/* A plan whose kernels are there writes nothing and says nothing that was said before. */
+START_TEST(later_plans_cost_nothing) {
+    char *folder = test_folder_create();
+    struct stat before, after;
+    ck_assert_int_eq(run_worker("die", folder), 9);
+    qkv_context *context = cache_context(folder);
+    qkv_attention_destroy(make_attention(context, WORKERS_DIM));
+    size_t quarantined = cache_log.quarantined;
+    store_file_age(folder, 1000);
+    TEST_TRUE(stat(folder, &before) == 0);
+    for (int i = 0; i < 3; i++)
+        qkv_attention_destroy(make_attention(context, WORKERS_DIM));
+    TEST_TRUE(stat(folder, &after) == 0 && after.st_mtime == before.st_mtime);
+    ck_assert_uint_eq(cache_log.quarantined, quarantined);
+    qkv_context_destroy(context);
     test_folder_remove(folder);
 }
 END_TEST
@@ -180,8 +242,8 @@ END_TEST
 
 struct rows {
     size_t tried[QKVI_NUM_OPERATIONS][16]; /* by the solver's place in qkvi_solvers */
-    size_t problems; /* of whatever operation */
-    const char *operation, *variant; /* the last problem */
+    size_t problems;                       /* of whatever operation */
+    const char *operation, *variant;       /* the last problem */
     size_t wholes; /* of these: whole layers, which have steps to fall back on instead of a plain solver */
     size_t passed, plain, failed;
     const char *last; /* being tried */
@@ -291,6 +353,9 @@ int main(int argc, char **argv) {
     tcase_add_test(tcase, a_forged_program_is_made_again);
     tcase_add_test(tcase, every_solver_is_tried_on_demand);
     tcase_add_test(tcase, a_living_process_is_no_crash);
+    tcase_add_test(tcase, what_has_worked_is_forgiven_once);
+    tcase_add_test(tcase, something_is_always_left);
+    tcase_add_test(tcase, later_plans_cost_nothing);
     tcase_add_test(tcase, processes_start_at_once);
     suite_add_tcase(suite, tcase);
     return test_main(suite);

@@ -92,6 +92,10 @@ START_TEST(damaged_entries_are_absent) {
     test_note("a byte too many");
     store_file_write(path, bad, size + 1);
     TEST_TRUE(!holds_value(store, "key", value, sizeof value));
+    test_note("of a size that no memory holds");
+    store_file_write(path, whole, size);
+    TEST_TRUE(truncate(path, (off_t)1 << 40) == 0 || truncate(path, (off_t)1 << 30) == 0);
+    TEST_TRUE(!holds_value(store, "key", value, sizeof value));
     test_note("whole again");
     store_file_write(path, whole, size);
     TEST_TRUE(holds_value(store, "key", value, sizeof value));
@@ -187,7 +191,7 @@ static int keep_in_read_only(const char *folder) {
     free(got);
     if (qkvi_store_put(store, KIND, "new", value, sizeof value)) return 3;
     struct qkvi_mark mark;
-    if (qkvi_mark_begin(&mark, store, "mark") != QKVI_MARK_NONE) return 4;
+    if (qkvi_mark_begin(&mark, store, "mark", 0) != QKVI_MARK_NONE) return 4;
     qkvi_store_remove(store, KIND, "old");
     if (!qkvi_store_get(&got, &size, store, KIND, "old")) return 5;
     free(got);
@@ -230,6 +234,37 @@ START_TEST(a_read_only_home_is_told) {
     TEST_TRUE(chmod(home, 0700) == 0);
     if (status == 77)
         test_skip("a read-only home: this process may not become another user");
+    else
+        ck_assert_int_eq(status, 0);
+    test_folder_remove(home);
+}
+END_TEST
+
+/* As a user whom modes stop. */
+static int keep_under_a_strange_umask(const char *home) {
+    struct qkvi_store *store;
+    char folder[4400], *got;
+    size_t size;
+    if (geteuid() == 0 && seteuid(65534) != 0) return 77;
+    (void)umask(0777);
+    (void)snprintf(folder, sizeof folder, "%s/a/b", home);
+    for (int i = 0; i < 2; i++) {
+        if (qkvi_store_open(&store, folder) != QKV_OK) return 1;
+        if (i == 0 && !qkvi_store_put(store, KIND, "key", value, sizeof value)) return 2;
+        if (!qkvi_store_get(&got, &size, store, KIND, "key") || size != sizeof value) return 3;
+        free(got);
+        qkvi_store_close(store);
+    }
+    return 0;
+}
+
+START_TEST(the_umask_does_not_matter) {
+    char *home = test_folder_create();
+    TEST_TRUE(chmod(home, 0777) == 0);
+    int status = store_in_child(keep_under_a_strange_umask, home);
+    TEST_TRUE(chmod(home, 0700) == 0);
+    if (status == 77)
+        test_skip("a strange umask: this process may not become another user");
     else
         ck_assert_int_eq(status, 0);
     test_folder_remove(home);
@@ -286,57 +321,6 @@ START_TEST(a_full_disk_is_no_error) {
 }
 END_TEST
 
-static void set_age(const char *path, time_t seconds) {
-    struct timespec now, times[2];
-    TEST_TRUE(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    times[0] = times[1] = (struct timespec){now.tv_sec - seconds, 0};
-    TEST_TRUE(utimensat(AT_FDCWD, path, times, 0) == 0);
-}
-
-START_TEST(the_longest_unused_go_first) {
-    char *folder = test_folder_create(), data[2000] = "", kind[2] = "a", path[4400];
-    char *got;
-    size_t size;
-    TEST_TRUE(setenv("QKV_CACHE_SIZE", "10K", 1) == 0);
-    struct qkvi_store *store = open_store(folder);
-    for (int i = 0; i < 4; i++) {
-        kind[0] = (char)('a' + i);
-        TEST_TRUE(qkvi_store_put(store, kind, "key", data, sizeof data));
-        TEST_TRUE(store_file(path, folder, kind));
-        set_age(path, 100000 - 10000 * i);
-    }
-    test_folder_write(folder, "new-1-1", data, 1);
-    snprintf(path, sizeof path, "%s/new-1-1", folder);
-    set_age(path, 7200);
-    test_folder_write(folder, "new-1-2", data, 1);
-    test_folder_write(folder, "note.txt", data, sizeof data);
-    /* The first one was used again: the second one is now the oldest. */
-    TEST_TRUE(qkvi_store_get(&got, &size, store, "a", "key"));
-    free(got);
-    TEST_TRUE(qkvi_store_put(store, "e", "key", data, sizeof data));
-    TEST_TRUE(qkvi_store_put(store, "f", "key", data, sizeof data));
-    for (const char *kept = "acdef"; *kept; kept++) {
-        kind[0] = *kept;
-        test_note("entry %s", kind);
-        TEST_TRUE(qkvi_store_get(&got, &size, store, kind, "key"));
-        free(got);
-    }
-    TEST_TRUE(!qkvi_store_get(&got, &size, store, "b", "key"));
-    TEST_TRUE(store_file_count(folder, "new-") == 1 && store_file_count(folder, "note") == 1);
-    char *large = test_alloc(11000, 1);
-    TEST_TRUE(!qkvi_store_put(store, "a", "large", large, 11000));
-    free(large);
-    qkvi_store_close(store);
-    static const char *const wrong[] = {"-1", "x", "10X", "10KK", " 1", "99999999999999999999", "99999999999G"};
-    for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
-        TEST_TRUE(setenv("QKV_CACHE_SIZE", wrong[i], 1) == 0);
-        TEST_FAILS(QKV_INVALID_ARGUMENT, "QKV_CACHE_SIZE", qkvi_store_open(&store, folder));
-    }
-    TEST_TRUE(unsetenv("QKV_CACHE_SIZE") == 0);
-    test_folder_remove(folder);
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("store");
     TCase *tcase = tcase_create("store");
@@ -347,8 +331,8 @@ int main(void) {
     tcase_add_test(tcase, only_a_folder_of_ones_own_is_used);
     tcase_add_test(tcase, a_read_only_folder_is_read);
     tcase_add_test(tcase, a_read_only_home_is_told);
+    tcase_add_test(tcase, the_umask_does_not_matter);
     tcase_add_test(tcase, a_full_disk_is_no_error);
-    tcase_add_test(tcase, the_longest_unused_go_first);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }

@@ -25,7 +25,8 @@ qkv_status qkvi_layer_whole_create(qkv_layer *layer) {
                                                      .num_heads = d->num_heads,
                                                      .num_kv_heads = d->num_kv_heads}};
     if (!may_be_whole(layer)) return QKV_OK;
-    qkv_status status = qkvi_plan_try(&layer->whole, &layer->context->programs, &problem, &qkvi_layer_vector, false);
+    qkv_status status =
+        qkvi_plan_try(&layer->whole, &layer->context->programs, &problem, &qkvi_layer_vector, QKVI_TRIAL);
     if (!status) {
         qkvi_log(&rt->log, QKV_LOG_INFO, "%s", layer->whole.description);
         return QKV_OK;

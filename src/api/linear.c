@@ -103,11 +103,13 @@ qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_l
         status = qkvi_weights_create(&linear->weights, &context->programs, &problem.u.linear,
                                      linear->plan.solver->panel(linear->plan.state));
     if (!status) status = pack_host_weights(linear, &desc);
-    if (status)
+    if (status) {
         qkv_linear_destroy(linear);
-    else
-        *out = linear;
-    return status;
+        return status;
+    }
+    qkvi_cache_keep(&context->programs); /* the kernels that pack are no solver's */
+    *out = linear;
+    return QKV_OK;
 }
 
 void qkv_linear_destroy(qkv_linear *linear) {

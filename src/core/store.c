@@ -27,16 +27,22 @@ static qkv_status read_limit(uint64_t *limit) {
     return QKV_OK;
 }
 
+/* Whatever the umask: one that we could not enter would stay so. */
+static int create_folder(const char *path) {
+    if (mkdir(path, 0700) == 0) return chmod(path, 0700) == 0 ? 0 : errno;
+    return errno == EEXIST ? 0 : errno;
+}
+
 /* The directory's parents may be links (many systems' are): whose the last one is, is checked when it is open. Returns the
  * error of making the last one, 0 for none. */
 static int create_folders(char *path) {
     for (char *at = path + 1; *at; at++) {
         if (*at != '/') continue;
         *at = 0;
-        (void)mkdir(path, 0700);
+        (void)create_folder(path);
         *at = '/';
     }
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : errno;
+    return create_folder(path);
 }
 
 static qkv_status open_folder(struct qkvi_store *store) {
@@ -84,11 +90,13 @@ qkv_status qkvi_store_open(struct qkvi_store **out, const char *directory) {
     store->directory = copy_path(directory);
     qkv_status status = store->directory ? read_limit(&store->limit) : qkvi_fail_memory("cache");
     if (!status) status = open_folder(store);
-    if (status)
+    if (status) {
         qkvi_store_close(store);
-    else
-        *out = store;
-    return status;
+        return status;
+    }
+    qkvi_store_trim(store); /* the limit may be another than the last time, and a writer may have died */
+    *out = store;
+    return QKV_OK;
 }
 
 void qkvi_store_close(struct qkvi_store *store) {

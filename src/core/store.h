@@ -21,31 +21,36 @@ struct qkvi_store;
 qkv_status qkvi_store_open(struct qkvi_store **out, const char *directory);
 void qkvi_store_close(struct qkvi_store *store); /* NULL is allowed */
 
-/* *data is malloc'ed and has a 0 behind its `size` bytes. False where there is no such entry, or no whole one. */
+/* *data is malloc'ed and has a 0 behind its `size` bytes. False where there is no such entry, no whole one, or one above
+ * the limit. */
 bool qkvi_store_get(char **data, size_t *size, struct qkvi_store *store, const char *kind, const char *key);
-/* Replaces an entry at once: others see the old or the new one. Removes the longest unused ones above the limit. False
- * where it could not be kept. `kind`: lower-case letters. */
+/* Replaces an entry at once: others see the old or the new one. Removes the longest unused ones above the limit, those
+ * that fill less than a block of the disk last. False where it could not be kept. `kind`: lower-case letters. */
 bool qkvi_store_put(struct qkvi_store *store, const char *kind, const char *key, const void *data, size_t size);
-void qkvi_store_remove(struct qkvi_store *store, const char *kind, const char *key);
+/* Was there one? */
+bool qkvi_store_remove(struct qkvi_store *store, const char *kind, const char *key);
 
 /*
  * A mark says that something dangerous is being tried, for as long as it is held. One whose process ended without
- * taking it away was left by a crash. A lock on the file tells the two apart, so neither other living processes nor
- * process ids that were given again are taken for a crash.
+ * taking it away was left by a death. A lock on the file tells the two apart, so neither other living processes nor
+ * process ids that were given again are taken for one. A crash and a user who lost patience look the same, so a death
+ * counts for a day, a second one in a row for ten days, and so on.
  */
 enum qkvi_mark_state {
     QKVI_MARK_NONE, /* it could not be written: go on without */
     QKVI_MARK_HELD, /* written; qkvi_mark_end() */
     QKVI_MARK_BUSY, /* somebody else is trying the same at this moment */
-    QKVI_MARK_LEFT, /* by a crash; it stays */
+    QKVI_MARK_LEFT, /* by a death that counts; it stays */
 };
 struct qkvi_mark {
     struct qkvi_store *store;
     int file;
+    unsigned deaths; /* in a row before it */
     char name[64];
 };
-/* *mark is complete only where QKVI_MARK_HELD is returned. */
-enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key);
+/* *mark is complete only where QKVI_MARK_HELD is returned. So many deaths in a row are `forgiven` whenever they were. */
+enum qkvi_mark_state qkvi_mark_begin(struct qkvi_mark *mark, struct qkvi_store *store, const char *key,
+                                     unsigned forgiven);
 void qkvi_mark_end(struct qkvi_mark *mark);
 /* Takes away the marks that were left under keys that begin so. */
 void qkvi_marks_forget(const struct qkvi_store *store, const char *beginning);

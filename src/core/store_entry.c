@@ -68,43 +68,57 @@ bool qkvi_store_write(int file, const void *data, size_t size) {
     return true;
 }
 
-/* The whole file, of a size that may be an entry's. */
-static char *read_file(size_t *size, const struct qkvi_store *store, const char *name) {
-    struct stat s;
-    char *bytes = NULL;
-    int file = openat(store->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (file < 0) return NULL;
-    if (fstat(file, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == geteuid() && !(s.st_mode & 022) &&
-        s.st_size >= (off_t)sizeof(struct header) && (uint64_t)s.st_size <= SIZE_MAX / 2) {
-        *size = (size_t)s.st_size;
-        bytes = malloc(*size + 1);
-        if (bytes && !qkvi_store_read(file, bytes, *size)) {
-            free(bytes);
-            bytes = NULL;
-        }
-        if (bytes && time(NULL) - s.st_mtime > TOUCH_SECONDS) (void)futimens(file, NULL);
-    }
-    (void)close(file);
-    return bytes;
+static int open_entry(const struct qkvi_store *store, const char *name) {
+    return openat(store->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
-static bool is_whole(const char *bytes, size_t size, const char *key) {
+bool qkvi_store_is_entry(const struct qkvi_store *store, const char *name) {
+    uint64_t magic = 0;
+    int file = open_entry(store, name);
+    if (file < 0) return false;
+    bool good = qkvi_store_read(file, &magic, sizeof magic) && magic == MAGIC;
+    (void)close(file);
+    return good;
+}
+
+/* Nobody else could have written it, and it has the size that its header tells: nothing larger than an entry may be is
+ * read. */
+static bool fits(const struct header *h, const struct stat *s, const struct qkvi_store *store, size_t key_size) {
+    return S_ISREG(s->st_mode) && s->st_uid == geteuid() && !(s->st_mode & 022) && h->magic == MAGIC &&
+           h->key_size == key_size && (uint64_t)s->st_size <= store->limit && s->st_size < SSIZE_MAX &&
+           h->data_size == (uint64_t)s->st_size - sizeof *h - key_size;
+}
+
+static bool is_whole(const struct header *h, const char *bytes, size_t size, const char *key) {
+    return !memcmp(bytes + sizeof *h, key, strlen(key)) && h->checksum == XXH3_64bits(bytes + CHECKED, size - CHECKED);
+}
+
+/* The whole file; NULL where it is not the entry of this key. */
+static char *read_entry(size_t *size, const struct qkvi_store *store, int file, const char *key) {
+    struct stat s;
     struct header h;
-    memcpy(&h, bytes, sizeof h);
-    size_t rest = size - sizeof h, key_size = strlen(key);
-    return h.magic == MAGIC && h.key_size == key_size && key_size <= rest && h.data_size == rest - key_size &&
-           !memcmp(bytes + sizeof h, key, key_size) && h.checksum == XXH3_64bits(bytes + CHECKED, size - CHECKED);
+    if (fstat(file, &s) != 0 || s.st_size < (off_t)(sizeof h + strlen(key))) return NULL;
+    if (!qkvi_store_read(file, &h, sizeof h) || !fits(&h, &s, store, strlen(key))) return NULL;
+    *size = (size_t)s.st_size;
+    char *bytes = malloc(*size + 1);
+    if (!bytes) return NULL;
+    memcpy(bytes, &h, sizeof h);
+    if (!qkvi_store_read(file, bytes + sizeof h, *size - sizeof h) || !is_whole(&h, bytes, *size, key)) {
+        free(bytes);
+        return NULL;
+    }
+    if (time(NULL) - s.st_mtime > TOUCH_SECONDS) (void)futimens(file, NULL);
+    return bytes;
 }
 
 bool qkvi_store_get(char **data, size_t *size, struct qkvi_store *store, const char *kind, const char *key) {
     char name[QKVI_STORE_NAME];
     size_t bytes_size;
-    char *bytes = qkvi_store_name(name, kind, key) ? read_file(&bytes_size, store, name) : NULL;
+    int file = qkvi_store_name(name, kind, key) ? open_entry(store, name) : -1;
+    if (file < 0) return false;
+    char *bytes = read_entry(&bytes_size, store, file, key);
+    (void)close(file);
     if (!bytes) return false;
-    if (!is_whole(bytes, bytes_size, key)) {
-        free(bytes);
-        return false;
-    }
     size_t before = sizeof(struct header) + strlen(key);
     *size = bytes_size - before;
     memmove(bytes, bytes + before, *size);
@@ -137,6 +151,7 @@ static int create_temporary(char name[QKVI_STORE_NAME], const struct qkvi_store 
         file = openat(store->folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (file < 0 && errno != EEXIST) break;
     }
+    if (file >= 0) (void)fchmod(file, 0600); /* whatever the umask */
     return file;
 }
 
@@ -165,7 +180,7 @@ bool qkvi_store_put(struct qkvi_store *store, const char *kind, const char *key,
     return good;
 }
 
-void qkvi_store_remove(struct qkvi_store *store, const char *kind, const char *key) {
+bool qkvi_store_remove(struct qkvi_store *store, const char *kind, const char *key) {
     char name[QKVI_STORE_NAME];
-    if (qkvi_store_name(name, kind, key)) (void)unlinkat(store->folder, name, 0);
+    return qkvi_store_name(name, kind, key) && unlinkat(store->folder, name, 0) == 0;
 }

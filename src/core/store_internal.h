@@ -19,7 +19,11 @@ bool qkvi_store_write(int file, const void *data, size_t size);
 /* Removes the longest unused entries until the rest is within the limit, and what writers that died left. */
 void qkvi_store_trim(const struct qkvi_store *store);
 
-#define QKVI_STORE_TEMPORARY "new-"
+/* An entry's first bytes. */
+bool qkvi_store_is_entry(const struct qkvi_store *store, const char *name);
+
+/* Two decimal numbers with a line between them follow. */
+#define QKVI_STORE_TEMPORARY "libqkv-new-"
 #define QKVI_STORE_MARK "mark"
 
 #endif

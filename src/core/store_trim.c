@@ -11,6 +11,9 @@
 /* A writer holds its temporary file for milliseconds; older ones have none. */
 #define ABANDONED_SECONDS 3600
 
+/* Nothing is won by removing what takes less than a block of most disks, and measurements and ledgers are that small. */
+#define SMALL_BYTES 4096
+
 #ifdef __APPLE__
 #define LAST_USE(s) ((struct timespec){(s)->st_mtime, (s)->st_mtimensec})
 #else
@@ -49,21 +52,44 @@ static bool begins_with(const char *name, const char *prefix) {
     return !strncmp(name, prefix, strlen(prefix));
 }
 
+static bool is_temporary(const char *name) {
+    static const char digits[] = "0123456789";
+    if (!begins_with(name, QKVI_STORE_TEMPORARY)) return false;
+    name += strlen(QKVI_STORE_TEMPORARY);
+    size_t first = strspn(name, digits), second = name[first] == '-' ? strspn(name + first + 1, digits) : 0;
+    return first > 0 && second > 0 && !name[first + 1 + second];
+}
+
 /* Marks are not entries: only who made one or the user takes it away. Nor is what others may have put here. */
 static void consider(struct entries *e, int folder, const char *name) {
     const char *hash = strrchr(name, '-');
     struct stat s;
     if (strlen(name) >= QKVI_STORE_NAME || !hash || begins_with(name, QKVI_STORE_MARK "-")) return;
     if (fstatat(folder, name, &s, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(s.st_mode)) return;
-    if (begins_with(name, QKVI_STORE_TEMPORARY)) {
+    if (is_temporary(name)) {
         if (time(NULL) - s.st_mtime > ABANDONED_SECONDS) (void)unlinkat(folder, name, 0);
     } else if (strspn(hash + 1, "0123456789abcdef") == 32 && !hash[33]) {
         add(e, name, &s);
     }
 }
 
+/* Whoever gives us a folder that holds other things keeps them, even where their names look like ours. */
+static void leave_others(struct entries *e, const struct qkvi_store *store) {
+    size_t kept = 0;
+    e->size = 0;
+    for (size_t i = 0; i < e->count; i++) {
+        if (!qkvi_store_is_entry(store, e->list[i].name)) continue;
+        e->size += e->list[i].size;
+        e->list[kept++] = e->list[i];
+    }
+    e->count = kept;
+}
+
 static int compare(const void *a, const void *b) {
-    const struct timespec *x = &((const struct entry *)a)->used, *y = &((const struct entry *)b)->used;
+    const struct entry *left = a, *right = b;
+    const bool small[] = {left->size < SMALL_BYTES, right->size < SMALL_BYTES};
+    if (small[0] != small[1]) return small[0] ? 1 : -1;
+    const struct timespec *x = &left->used, *y = &right->used;
     if (x->tv_sec != y->tv_sec) return x->tv_sec < y->tv_sec ? -1 : 1;
     return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
 }
@@ -80,6 +106,7 @@ void qkvi_store_trim(const struct qkvi_store *store) {
     for (struct dirent *entry; (entry = readdir(stream)) != NULL;)
         consider(&e, store->folder, entry->d_name);
     (void)closedir(stream);
+    if (e.size > store->limit) leave_others(&e, store);
     if (e.size > store->limit) qsort(e.list, e.count, sizeof *e.list, compare);
     for (size_t i = 0; i < e.count && e.size > store->limit; i++) {
         (void)unlinkat(store->folder, e.list[i].name, 0);

@@ -74,6 +74,8 @@ static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_pl
     bool lasting = plan->solver != &qkvi_linear_clblast;
     enum qkvi_verdict verdict = again ? QKVI_UNTRIED : qkvi_ledger_get(programs, key, lasting);
     if (verdict == QKVI_UNTRIED) {
+        status = qkvi_attempt_mark();
+        if (status) return status;
         status = self_test(programs, plan);
         if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
             qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED, lasting);
@@ -127,15 +129,10 @@ static qkv_status build_and_test(struct qkvi_plan *out, struct qkvi_programs *pr
     return status;
 }
 
-/* Named by what is known before anything is built. */
-static qkv_status begin_attempt(struct qkvi_attempt *attempt, struct qkvi_programs *programs,
-                                const struct qkvi_problem *problem, const struct qkvi_solver *solver) {
-    struct qkvi_text what = {0};
-    qkvi_text_add(&what, "%s=%s", qkvi_operation_name(problem->operation), solver->name);
-    add_variant(&what, problem);
-    qkv_status status = qkvi_attempt_begin(attempt, programs, qkvi_text_get(&what));
-    qkvi_text_free(&what);
-    return status;
+/* What is known before anything is built. */
+static void name_attempt(struct qkvi_text *what, const struct qkvi_problem *problem, const struct qkvi_solver *solver) {
+    qkvi_text_add(what, "%s=%s", qkvi_operation_name(problem->operation), solver->name);
+    add_variant(what, problem);
 }
 
 qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct qkvi_problem *problem,
@@ -148,15 +145,35 @@ qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct q
 }
 
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
-                         const struct qkvi_solver *solver, bool again) {
+                         const struct qkvi_solver *solver, enum qkvi_trial trial) {
     struct qkvi_attempt attempt;
+    struct qkvi_text what = {0};
     qkv_status status = qkvi_plan_applicable(solver, problem, &programs->limits);
     if (status) return status;
-    status = begin_attempt(&attempt, programs, problem, solver);
-    if (!status) status = build_and_test(out, programs, problem, solver, again);
-    qkvi_attempt_end(&attempt);
+    name_attempt(&what, problem, solver);
+    qkvi_attempt_begin(&attempt, programs, qkvi_text_get(&what), trial == QKVI_TRIAL_FORGIVING);
+    status = build_and_test(out, programs, problem, solver, trial == QKVI_TRIAL_AFRESH);
+    qkvi_attempt_end(&attempt, status);
+    qkvi_text_free(&what);
     if (!status) qkvi_cache_keep(programs);
     return status;
+}
+
+/* A warning once per context: whoever makes plans in a loop has read it. */
+static void tell(struct qkvi_programs *programs, const struct qkvi_problem *problem, const struct qkvi_solver *solver,
+                 qkv_status status) {
+    struct qkvi_text key = {0};
+    name_attempt(&key, problem, solver);
+    qkvi_text_add(&key, "; told of status %d", (int)status);
+    bool first = qkvi_ledger_first(programs, qkvi_text_get(&key));
+    qkvi_text_free(&key);
+    qkv_log_level level = status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING;
+    qkvi_log(&programs->rt->log, first ? level : QKV_LOG_DEBUG, "%s", qkv_error_message());
+}
+
+/* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
+static bool is_fatal(qkv_status status) {
+    return status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY;
 }
 
 /* Tries them in turn. `reasons` receives why each one failed; compilers' logs are cut, lest the first leave no room. */
@@ -165,20 +182,25 @@ static qkv_status try_candidates(struct qkvi_plan *out, struct qkvi_programs *pr
                                  size_t count, struct qkvi_text *reasons) {
     qkv_status status = QKV_UNSUPPORTED;
     for (size_t i = 0; i < count; i++) {
-        status = qkvi_plan_try(out, programs, problem, candidates[i], false);
+        status = qkvi_plan_try(out, programs, problem, candidates[i], QKVI_TRIAL);
         if (!status) return QKV_OK;
         qkvi_fail_prefix(status, "solver %s=%s", qkvi_operation_name(problem->operation), candidates[i]->name);
         qkvi_text_add(reasons, "%s%.1500s", i ? "\n" : "", qkv_error_message());
         /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
         if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
-        /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
-        if (status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY)
-            return status;
-        if (count > 1)
-            qkvi_log(&programs->rt->log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "%s",
-                     qkv_error_message());
+        if (is_fatal(status)) return status;
+        if (count > 1) tell(programs, problem, candidates[i], status);
     }
-    if (count > 1 && !reasons->failed) qkvi_fail(status, "%s", qkvi_text_get(reasons));
+    return status;
+}
+
+/* Where nothing is left, what one process died of gets another try, the simplest first: the user may have ended them all,
+ * and shall not be left with a library that does nothing. */
+static qkv_status try_again(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                            const struct qkvi_solver *const *candidates, size_t count) {
+    qkv_status status = QKV_SELF_TEST_FAILED;
+    for (size_t i = count; i-- > 0 && status && !is_fatal(status);)
+        status = qkvi_plan_try(out, programs, problem, candidates[i], QKVI_TRIAL_FORGIVING);
     return status;
 }
 
@@ -192,6 +214,9 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
     size_t count = list_candidates(candidates, programs, problem, forced);
     struct qkvi_text reasons = {0};
     status = try_candidates(out, programs, problem, candidates, count, &reasons);
+    if (status == QKV_SELF_TEST_FAILED && programs->cache.store)
+        status = try_again(out, programs, problem, candidates, count);
+    if (status && !is_fatal(status) && count > 1 && !reasons.failed) qkvi_fail(status, "%s", qkvi_text_get(&reasons));
     qkvi_text_free(&reasons);
     if (status)
         qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());

@@ -41,9 +41,14 @@ qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *program
 /* QKV_UNSUPPORTED, with the reason, where the solver cannot do the problem on such a device. */
 qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct qkvi_problem *problem,
                                 const struct qkvi_limits *limits);
-/* One solver: QKV_UNSUPPORTED where it is not applicable. again: tested even if it passed before. */
+/* One solver: QKV_UNSUPPORTED where it is not applicable. */
+enum qkvi_trial {
+    QKVI_TRIAL,           /* what passed is not tested again; what a process died of is not tried */
+    QKVI_TRIAL_FORGIVING, /* one process may have died of it */
+    QKVI_TRIAL_AFRESH,    /* tested even if it passed before */
+};
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
-                         const struct qkvi_solver *solver, bool again);
+                         const struct qkvi_solver *solver, enum qkvi_trial trial);
 void qkvi_plan_destroy(struct qkvi_plan *plan);
 /* The solver's workspace() or 0; QKV_OVERFLOW. */
 qkv_status qkvi_plan_workspace(size_t *out_bytes, const struct qkvi_solver *solver, const void *state,

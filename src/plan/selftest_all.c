@@ -81,7 +81,7 @@ static qkv_status try_one(struct qkvi_programs *programs, const struct variant *
     };
     if (function) function(user, &result);
     double begin = now();
-    qkv_status status = qkvi_plan_try(&plan, programs, &variant->problem, solver, true);
+    qkv_status status = qkvi_plan_try(&plan, programs, &variant->problem, solver, QKVI_TRIAL_AFRESH);
     result.milliseconds = (now() - begin) * 1e3;
     result.status = status;
     result.verdict = !status                     ? QKV_VERDICT_PASSED
@@ -100,5 +100,6 @@ qkv_status qkvi_selftest_all(struct qkvi_programs *programs, qkv_self_test_funct
         for (size_t s = 0; !status && s < qkvi_num_solvers; s++)
             if (qkvi_solvers[s]->operation == variants[v].problem.operation)
                 status = try_one(programs, &variants[v], qkvi_solvers[s], function, user);
+    qkvi_cache_trust(programs);
     return status;
 }

@@ -36,6 +36,10 @@ void qkvi_cache_distrust(struct qkvi_programs *programs) {
     if (cache->store) qkvi_marks_forget(cache->store, cache->identity);
 }
 
+void qkvi_cache_trust(struct qkvi_programs *programs) {
+    atomic_store(&programs->cache.afresh, false);
+}
+
 char *qkvi_cache_key(const struct qkvi_programs *programs, const char *format, ...) {
     struct qkvi_text key = {0};
     va_list list;
@@ -57,12 +61,15 @@ bool qkvi_cache_load(cl_program *out, char **key, const struct qkvi_programs *pr
     bool keeps = strncmp(source->stem, "probe", strlen("probe")) != 0;
     *key = keeps ? qkvi_cache_key(programs, "program %s\noptions %s\n%s", source->stem, options, source->text) : NULL;
     if (*key && atomic_load(&cache->afresh)) {
-        /* What is built to be tested need not be what is used next: others keep theirs. */
-        qkvi_store_remove(cache->store, "program", *key);
-        free(*key);
-        *key = NULL;
+        /* What is used is replaced; what is built to be tested alone need not be kept. */
+        if (!qkvi_store_remove(cache->store, "program", *key)) {
+            free(*key);
+            *key = NULL;
+        }
+        return false;
     }
-    if (!*key || !qkvi_store_get(&data, &size, cache->store, "program", *key)) return false;
+    if (!*key || qkvi_attempt_was_deadly()) return false;
+    if (!qkvi_store_get(&data, &size, cache->store, "program", *key)) return false;
     bool loaded = qkvi_module_load(out, programs->rt, data, size, options);
     free(data);
     if (loaded) {

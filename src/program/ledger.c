@@ -70,28 +70,74 @@ void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_
     free(long_key);
 }
 
-qkv_status qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what) {
-    struct qkvi_cache *cache = &programs->cache;
-    char *key = qkvi_cache_key(programs, "attempt %s\n", what);
-    *attempt = (struct qkvi_attempt){.marked = false};
+bool qkvi_ledger_first(struct qkvi_programs *programs, const char *key) {
+    bool first = qkvi_ledger_get(programs, key, false) == QKVI_UNTRIED;
+    if (first) remember(programs, key, QKVI_PASSED);
+    return first;
+}
+
+/* ---- attempts ---- */
+
+static _Thread_local struct qkvi_attempt *current;
+
+void qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what,
+                        bool forgiving) {
+    *attempt = (struct qkvi_attempt){.programs = programs, .what = what, .outer = current, .forgiving = forgiving};
+    current = attempt;
+}
+
+static char *survived_key(const struct qkvi_attempt *attempt) {
+    return qkvi_cache_key(attempt->programs, "survived %s\n", attempt->what);
+}
+
+static bool survived_before(const struct qkvi_attempt *attempt) {
+    char *key = survived_key(attempt), *text = NULL;
+    size_t size;
+    bool survived = key && qkvi_store_get(&text, &size, attempt->programs->cache.store, "ledger", key);
+    free(text);
+    free(key);
+    return survived;
+}
+
+static qkv_status refuse(const struct qkvi_attempt *attempt, const char *key) {
+    const struct qkvi_programs *programs = attempt->programs;
+    struct qkvi_text path = {0};
+    qkvi_mark_path(&path, programs->cache.store, key);
+    qkv_status status =
+        qkvi_fail(QKV_SELF_TEST_FAILED,
+                  "an earlier process ended while it was built and tested on %s, so for some time it is "
+                  "not tried again; to try it at once, delete %s",
+                  programs->rt->info.name, qkvi_text_get(&path));
+    qkvi_text_free(&path);
+    return status;
+}
+
+qkv_status qkvi_attempt_mark(void) {
+    struct qkvi_attempt *attempt = current;
+    if (!attempt || attempt->tried) return QKV_OK;
+    struct qkvi_store *store = attempt->programs->cache.store;
+    char *key = qkvi_cache_key(attempt->programs, "attempt %s\n", attempt->what);
     if (!key) return QKV_OK;
-    qkv_status status = QKV_OK;
-    enum qkvi_mark_state state = qkvi_mark_begin(&attempt->mark, cache->store, key);
+    enum qkvi_mark_state state = qkvi_mark_begin(&attempt->mark, store, key, attempt->forgiving);
+    if (state == QKVI_MARK_LEFT && !attempt->forgiving && survived_before(attempt))
+        state = qkvi_mark_begin(&attempt->mark, store, key, 1);
     attempt->marked = state == QKVI_MARK_HELD;
-    if (state == QKVI_MARK_LEFT) {
-        struct qkvi_text path = {0};
-        qkvi_mark_path(&path, cache->store, key);
-        status = qkvi_fail(QKV_SELF_TEST_FAILED,
-                           "an earlier process ended while it was built and tested on %s, so it is not tried again; "
-                           "to try it all the same, run \"qkv-devices --self-test\" or delete %s",
-                           programs->rt->info.name, qkvi_text_get(&path));
-        qkvi_text_free(&path);
-    }
+    attempt->tried = state != QKVI_MARK_LEFT;
+    qkv_status status = attempt->tried ? QKV_OK : refuse(attempt, key);
     free(key);
     return status;
 }
 
-void qkvi_attempt_end(struct qkvi_attempt *attempt) {
-    if (attempt->marked) qkvi_mark_end(&attempt->mark);
-    attempt->marked = false;
+bool qkvi_attempt_was_deadly(void) {
+    return current && current->marked && current->mark.deaths > 0;
+}
+
+void qkvi_attempt_end(struct qkvi_attempt *attempt, qkv_status result) {
+    current = attempt->outer;
+    if (!attempt->marked) return;
+    qkvi_mark_end(&attempt->mark);
+    if (result || survived_before(attempt)) return;
+    char *key = survived_key(attempt);
+    if (key) (void)qkvi_store_put(attempt->programs->cache.store, "ledger", key, PASSED, strlen(PASSED));
+    free(key);
 }

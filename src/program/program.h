@@ -74,9 +74,10 @@ void qkvi_cache_open(struct qkvi_programs *programs, const char *directory);
  * and known to be good. */
 void qkvi_cache_keep(struct qkvi_programs *programs);
 
-/* Nothing that is there is believed from now on: programs are removed when they are built anew, and what crashes left is
- * forgotten. */
+/* Until the second call nothing that is there is believed: programs are built anew and replaced, and what processes that
+ * died left is forgotten. */
 void qkvi_cache_distrust(struct qkvi_programs *programs);
+void qkvi_cache_trust(struct qkvi_programs *programs);
 
 /*
  * The ledger: has this (stem, options, test) been tried, and did it pass? Thread-safe. What passed is known to later
@@ -86,16 +87,28 @@ void qkvi_cache_distrust(struct qkvi_programs *programs);
 enum qkvi_verdict { QKVI_UNTRIED, QKVI_PASSED, QKVI_FAILED };
 enum qkvi_verdict qkvi_ledger_get(struct qkvi_programs *programs, const char *key, bool lasting);
 void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_verdict verdict, bool lasting);
+/* Has nothing been told of this yet? */
+bool qkvi_ledger_first(struct qkvi_programs *programs, const char *key);
 
 /*
- * Around whatever a broken driver may not survive. With a cache, QKV_SELF_TEST_FAILED where an earlier process ended
- * between the two for the same `what`; the message names the file that says so.
+ * Around all that a solver needs, on one thread; attempts may be nested. What a broken driver may not survive in between,
+ * building a program and the first runs, begins with qkvi_attempt_mark(): with a cache, QKV_SELF_TEST_FAILED where an
+ * earlier process ended after it for the same `what`; the message names the file that says so. What does nothing of that
+ * writes nothing. One death is forgiven where it succeeded before, for the user may have ended the process, and to an
+ * attempt that is `forgiving`.
  */
 struct qkvi_attempt {
+    struct qkvi_programs *programs;
+    const char *what;
+    struct qkvi_attempt *outer;
     struct qkvi_mark mark;
-    bool marked;
+    bool forgiving, tried, marked;
 };
-qkv_status qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what);
-void qkvi_attempt_end(struct qkvi_attempt *attempt);
+void qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what, bool forgiving);
+void qkvi_attempt_end(struct qkvi_attempt *attempt, qkv_status result);
+/* Of the attempt that this thread is making, if any. */
+qkv_status qkvi_attempt_mark(void);
+/* Did the last process die of what this thread is trying? Perhaps of what the cache gave it. */
+bool qkvi_attempt_was_deadly(void);
 
 #endif

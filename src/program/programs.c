@@ -96,7 +96,8 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
     bool passing = false;
     (void)pthread_mutex_lock(&programs->lock);
     struct qkvi_program_entry *known = find(programs, key);
-    if (known) {
+    qkv_status refused = known ? QKV_OK : qkvi_attempt_mark();
+    if (known || refused) {
         free(key);
         free(entry);
         entry = known;
@@ -111,6 +112,7 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
         }
     }
     (void)pthread_mutex_unlock(&programs->lock);
+    if (refused) return refused;
     /* Only now, without a lock: a log function may take locks of the application's. */
     if (message.length)
         qkvi_log(&programs->rt->log, entry->status ? QKV_LOG_WARNING : QKV_LOG_DEBUG, "%s", qkvi_text_get(&message));

@@ -22,7 +22,7 @@ static void listen(void *user, qkv_log_level level, const char *message) {
     log->tested += begins_with(message, "tested ");
     bool quarantined = strstr(message, "an earlier process ended") != NULL;
     bool unusable = begins_with(message, "nothing is cached");
-    log->quarantined += quarantined;
+    log->quarantined += quarantined && level != QKV_LOG_DEBUG;
     log->unusable += unusable;
     if (level == QKV_LOG_WARNING && (quarantined || unusable))
         (void)snprintf(log->warning, sizeof log->warning, "%s", message);

@@ -1,10 +1,13 @@
 #include "support/store_files.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/store.h"
@@ -67,6 +70,13 @@ void store_file_write(const char *path, const void *bytes, size_t size) {
     TEST_TRUE(file != NULL);
     TEST_TRUE(fwrite(bytes, 1, size, file) == size);
     TEST_TRUE(fclose(file) == 0);
+}
+
+void store_file_age(const char *path, long seconds) {
+    struct timespec now, times[2];
+    TEST_TRUE(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    times[0] = times[1] = (struct timespec){now.tv_sec - seconds, 0};
+    TEST_TRUE(utimensat(AT_FDCWD, path, times, 0) == 0);
 }
 
 int store_in_child(int (*work)(const char *folder), const char *folder) {

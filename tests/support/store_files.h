@@ -14,6 +14,8 @@ size_t store_file_count(const char *folder, const char *beginning);
 /* A whole file, malloc'ed. */
 char *store_file_read(size_t *size, const char *path);
 void store_file_write(const char *path, const void *bytes, size_t size);
+/* As if it had been written or used so long ago. */
+void store_file_age(const char *path, long seconds);
 /* Every entry of a kind is replaced: cut in half, or whole but with another content. */
 void store_files_spoil(const char *folder, const char *kind, bool cut);
 /* What `work` returns in a process of its own that ends without tidying up; 77 means that it could not be tried. */
