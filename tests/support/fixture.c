@@ -7,17 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/speed.h"
+
 static qkv_context *shared_context;
 static size_t num_skips;
 static char note[512];
 
+static qkv_status open_context(void) {
+    if (shared_context) return QKV_OK;
+    qkv_status status = qkv_context_create(&shared_context, NULL, NULL);
+    if (status) return status;
+    const qkv_device_info *device = qkv_context_device(shared_context);
+    printf("device: %s; %s; driver %s; %s; test scale %g\n", device->name, device->platform_name,
+           device->driver_version, device->device_version, test_scale());
+    return QKV_OK;
+}
+
 qkv_context *test_context(void) {
-    if (!shared_context) {
-        TEST_OK(qkv_context_create(&shared_context, NULL, NULL));
-        const qkv_device_info *device = qkv_context_device(shared_context);
-        printf("device: %s; %s; driver %s; %s\n", device->name, device->platform_name, device->driver_version,
-               device->device_version);
-    }
+    TEST_OK(open_context());
     return shared_context;
 }
 
@@ -51,9 +58,22 @@ int test_main(Suite *suite) {
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Where nobody has said it: measured on the device once and told the environment, so that programs which the suite starts
+ * need not measure again. 1 without a device. */
+static double measure_scale(void) {
+    char text[32];
+    if (open_context()) return 1;
+    const char *known = getenv("QKV_TEST_SCALE"); /* opening it for its line has asked for the scale */
+    if (known && *known) return strtod(known, NULL);
+    double scale = test_scale_of(test_speed(test_cl_context(), qkv_context_cl_device(shared_context), test_queue()));
+    (void)snprintf(text, sizeof text, "%g", scale);
+    (void)setenv("QKV_TEST_SCALE", text, 1);
+    return scale;
+}
+
 double test_scale(void) {
     const char *text = getenv("QKV_TEST_SCALE");
-    double scale = text && *text ? strtod(text, NULL) : 1.0;
+    double scale = text && *text ? strtod(text, NULL) : measure_scale();
     return scale > 0 && scale <= 100 ? scale : 1.0;
 }
 

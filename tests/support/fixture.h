@@ -22,7 +22,7 @@ cl_command_queue test_queue(void);
 /* A simulator: its clFlush() runs everything before it returns, and it runs one kernel at a time in a process. */
 bool test_is_simulator(void);
 
-/* QKV_TEST_SCALE: 1, or less for implementations that are slow. */
+/* QKV_TEST_SCALE: 1, or less for implementations that are slow; where it is not set, by a measurement (speed.h). */
 double test_scale(void);
 bool test_is_slow(void);
 /* QKV_TEST_THOROUGH: time is no matter. */
