@@ -1,5 +1,6 @@
 #!/bin/sh
-# tools/check-all with suites made up here: what it runs, what it runs again, what it writes. Environment: BUILD.
+# tools/check-all with suites made up here: what it runs, what it runs again, what it writes; and on a device made up here
+# as well. Environment: BUILD.
 set -u
 build=$(cd "${BUILD:-build}" && pwd)
 suite=check_all
@@ -16,18 +17,21 @@ for file in qkv-devices libqkv.a; do ln -s "$build/$file" "$work/build/$file"; d
 # shellcheck source=tests/support/expect.sh
 . tests/support/expect.sh
 
-icd=$(grep -ls pocl "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd | head -n 1)
+icd=$({
+    grep -ls pocl "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd
+    ls "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd 2>/dev/null
+} | head -n 1)
 [ -n "$icd" ] || {
-    echo "skip: no PoCL here"
+    echo "skip: no folder of .icd files here"
     exit 0
 }
 cp "$icd" "$work/icd/"
 export OCL_ICD_VENDORS="$work/icd"
 
-made_up() { # NAME FAILURES
+made_up() { # NAME FAILURES [WHAT-IT-NOTES]
     cat >"$work/test_$1" <<END
 #!/bin/sh
-echo $1 >>"$work/runs"
+echo $1${3:+ $3} >>"$work/runs"
 echo "device: Some device; Some; driver Some 1.0; OpenCL 3.0"
 echo "skip: nothing to do for 7 of 9"
 echo "50%: Checks: 3, Failures: $2, Errors: 0"
@@ -64,5 +68,30 @@ expect "mended: status 0" gives 0
 expect "nothing of the failure is left" lacks 'failed[*]' out
 matrix "$work/test_sound" "$work/test_broken"
 expect "a whole matrix is only written anew" empty runs
+
+# ---- an implementation that nobody has seen ----
+rm -rf "$work/build" "$work/icd"/*
+mkdir -p "$work/build/tests"
+ln -s "$build/libqkv.a" "$work/build/libqkv.a"
+echo libsome.so >"$work/icd/some.icd"
+printf '#!/bin/sh\necho "  \\"selector\\": \\"0:0\\""\n' >"$work/build/qkv-devices"
+printf '#!/bin/sh\necho "device: Some; Some; driver 1; OpenCL 1.2; test scale %s"\n' \
+    "\${QKV_TEST_SCALE:-\$speed}" >"$work/build/tests/test_scale"
+chmod +x "$work/build/qkv-devices" "$work/build/tests/test_scale"
+for name in sound attend; do made_up $name 0 "\$QKV_TEST_SCALE"; done
+unseen() { # VARIABLE=VALUE...
+    rm -rf "$work/build/check-all"
+    for setting in "$@"; do export "${setting?}"; done
+    matrix "$work/test_sound" "$work/test_attend"
+    unset speed OTHER_SCALE
+}
+unset OTHER_SCALE
+unseen speed=0.5
+expect "at the size that is measured" [ "$(sort -u "$work/runs" | tr '\n' ' ')" = 'attend 0.5 sound 0.5 ' ]
+unseen speed=0.1
+expect "a slow one without what simulators do not get" [ "$(sort -u "$work/runs")" = 'sound 0.1' ]
+expect "which is a skip with its reason" has '| some | 2 | attend takes a simulator too long |' out
+unseen speed=0.1 OTHER_SCALE=0.3
+expect "OTHER_SCALE beats the measurement" [ "$(sort -u "$work/runs" | tr '\n' ' ')" = 'attend 0.3 sound 0.3 ' ]
 
 finish

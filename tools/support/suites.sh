@@ -10,7 +10,7 @@ export QKV_CACHE_DIR=
 
 # Suites that touch no OpenCL, or bring their own choice of it, run once; these need what a simulator has not
 # (hours of patience).
-once='core store store_sharing store_trim npy safetensors tokenizer model_files devices_tool devices_drivers check_all readme install docs structure'
+once='core store store_sharing store_trim npy safetensors tokenizer model_files devices_tool devices_drivers check_all run_checks readme install docs structure'
 not_simulated='attend attend_tool queues threads clblast'
 # These are left to make check-all: what drivers do wrong, on other implementations than the first, and what takes a
 # simulator a minute and is tried there by random problems too.
@@ -18,6 +18,9 @@ first_only='lies lies_steps lies_cache cache_crash faults'
 seldom_simulated='equivalences masks past'
 # The ones that take longest begin first, so that none is left to run alone at the end.
 long='lies equivalences semantics attention faults cache_crash devices_drivers masks linear contract clblast'
+
+given_vendors=${OCL_ICD_VENDORS:-}
+system_vendors=${SYSTEM_VENDORS:-/etc/OpenCL/vendors} # a variable for the tests' sake
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; esac; return 1; }
 
@@ -29,10 +32,30 @@ icd_folder() { # NAME LIBRARY
     (cd "$folder" && pwd)
 }
 
-icd_library() { # PATTERN: the library an installed .icd file names
-    for file in /etc/OpenCL/vendors/*.icd; do
-        # shellcheck disable=SC2254
-        [ ! -r "$file" ] || case $(cat "$file") in $1) cat "$file"; return ;; esac
+vendors() { # the .icd files of the caller's OCL_ICD_VENDORS (a folder, a file or a library), else the system's
+    if [ -n "$given_vendors" ] && [ ! -d "$given_vendors" ]; then
+        echo "$given_vendors"
+    else
+        ls "${given_vendors:-$system_vendors}"/*.icd 2>/dev/null || true
+    fi
+}
+
+vendor_library() { # FILE: loaders take a library's name as well
+    case $1 in *.icd) cat "$1" 2>/dev/null || true ;; *) echo "$1" ;; esac
+}
+
+implementation_name() { # FILE: what we call it
+    case $(vendor_library "$1") in
+    *pocl*) echo pocl ;;
+    *[Rr]usticl*) echo rusticl ;;
+    *oclgrind*) echo oclgrind ;;
+    *) basename "$1" .icd ;;
+    esac
+}
+
+icd_library() { # NAME: the library of an implementation that is known
+    for file in $(vendors) "$system_vendors"/*.icd; do
+        [ ! -r "$file" ] || [ "$(implementation_name "$file")" != "$1" ] || { vendor_library "$file"; return; }
     done
 }
 
@@ -58,6 +81,30 @@ enter_implementation() { # NAME LIBRARY [SCALE of one that is fast]
 }
 
 leave_implementation() { unset OCLGRIND_DATA_RACES CK_FORK QKV_TEST_SCALE; }
+
+# What the tests say of the device that they take here: "device: NAME; PLATFORM; ...; test scale N"; nothing without one.
+device_line() {
+    # A driver that hangs is one without a device.
+    ! command -v timeout >/dev/null || set -- timeout --kill-after=10 60
+    [ ! -x "$BUILD/tests/test_scale" ] ||
+        "$@" "$BUILD/tests/test_scale" 2>/dev/null </dev/null 9>&- | sed -n '/^device: /{p;q;}'
+}
+
+# Tests of the size given, where none is given of what suits the device: nobody has seen this one.
+take_scale() { # DEVICE-LINE [SCALE]
+    QKV_TEST_SCALE=${2:-$(echo "$1" | sed -n 's/.*; test scale \([0-9.]*\)$/\1/p')}
+    export QKV_TEST_SCALE
+    [ -n "$QKV_TEST_SCALE" ] || unset QKV_TEST_SCALE
+}
+
+# An implementation is slow like a simulator, whatever it is called, where tests get less than a fifth of their size.
+simulates() { # IMPLEMENTATION
+    case $1 in
+    pocl | rusticl) return 1 ;;
+    oclgrind*) return 0 ;;
+    *) [ "$(echo "${QKV_TEST_SCALE:-1}" | awk '{print ($1 > 0 && $1 < 0.2)}')" = 1 ] ;;
+    esac
+}
 
 long_first() { # FILE...
     for file in "$@"; do ! contains "$long" "$(suite_name "$file")" || echo "$file"; done
