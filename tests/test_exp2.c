@@ -1,5 +1,6 @@
 /* The kernels' own exp2() against double precision: with fma(), with the device's mad(), and with steps rounded twice. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,11 +27,18 @@ static const char twice_rounded[] =
     "#define PRODUCT(T) static T __attribute__((overloadable, noinline)) product(T a, T b) { return a * b; }\n"
     "PRODUCT(float)\n"
     "PRODUCT(float8)\n"
+    "#undef mad\n"
     "#define mad(a, b, c) (product((a), (b)) + (c))\n";
 
 struct setting {
     const char *name, *before, *options;
 };
+/* No more than the above: attributes are clang's, and a compiler need not know them, nor let go of its mad(). */
+static const char twice_rounded_trial[] = "kernel void trial(global float *out, global float8 *wide)\n"
+                                          "{\n"
+                                          "    out[0] = mad(out[1], out[2], out[3]);\n"
+                                          "    wide[0] = mad(wide[1], wide[2], wide[3]);\n"
+                                          "}\n";
 static const struct setting settings[] = {
     {"fma", "", "-cl-std=CL1.2 -DVW=8 -DQKV_USE_FMA=1"},
     {"mad", "", "-cl-std=CL1.2 -DVW=8 -DQKV_USE_FMA=0"},
@@ -50,19 +58,37 @@ static const struct qkvi_source *find_source(void) {
     return found;
 }
 
-static void build(const struct setting *s) {
+/* What clBuildProgram() says; the program, and the log where it has one. */
+static cl_int build_parts(const char **parts, cl_uint count, const char *options, char log[2000]) {
     const cl_device_id device = qkv_context_cl_device(test_context());
+    cl_int error = CL_SUCCESS;
+    program = clCreateProgramWithSource(test_cl_context(), count, parts, NULL, &error);
+    TEST_CL(error);
+    error = clBuildProgram(program, 1, &device, options, NULL, NULL);
+    log[0] = '\0';
+    (void)clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 1999, log, NULL);
+    return error;
+}
+
+static bool builds_before(const struct setting *s) {
+    const char *parts[] = {s->before, twice_rounded_trial};
+    char log[2000];
+    if (!s->before[0]) return true;
+    const cl_int error = build_parts(parts, TEST_COUNT(parts), s->options, log);
+    TEST_CL(clReleaseProgram(program));
+    if (error == CL_SUCCESS) return true;
+    test_skip("exp2, %s: this compiler cannot build what takes the place of its mad()", s->name);
+    printf("OpenCL error %d: %s\n", (int)error, log);
+    return false;
+}
+
+static void build(const struct setting *s) {
     const char *parts[] = {s->before, find_source()->text, probe};
+    char log[2000];
     cl_int error = CL_SUCCESS;
     test_note("exp2 of %s, %s", find_source()->stem, s->name);
-    program = clCreateProgramWithSource(test_cl_context(), TEST_COUNT(parts), parts, NULL, &error);
-    TEST_CL(error);
-    error = clBuildProgram(program, 1, &device, s->options, NULL, NULL);
-    if (error != CL_SUCCESS) {
-        char log[2000] = "";
-        (void)clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
+    if (build_parts(parts, TEST_COUNT(parts), s->options, log) != CL_SUCCESS)
         test_fail(__FILE__, __LINE__, "%s: %s", s->options, log);
-    }
     kernel = clCreateKernel(program, "exp2_probe", &error);
     TEST_CL(error);
 }
@@ -150,6 +176,7 @@ static void check_specials(void) {
 }
 
 START_TEST(within_two_ulp) {
+    if (!builds_before(&settings[_i])) return;
     build(&settings[_i]);
     check_specials();
     check_ranges();
