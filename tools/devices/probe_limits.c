@@ -129,8 +129,18 @@ static bool attempt_group(struct outcome *outcome, const struct probe_device *de
     return good;
 }
 
+/* What is tried is a group along the first axis, which may be shorter than the largest group. 0: not known. */
+static size_t first_axis(const struct probe_device *device) {
+    enum { MOST = 16 };
+    size_t sizes[MOST] = {0}, bytes = 0;
+    if (clGetDeviceInfo(device->id, CL_DEVICE_MAX_WORK_ITEM_SIZES, 0, NULL, &bytes) != CL_SUCCESS) return 0;
+    if (bytes > sizeof sizes) return 0;
+    return clGetDeviceInfo(device->id, CL_DEVICE_MAX_WORK_ITEM_SIZES, bytes, sizes, NULL) == CL_SUCCESS ? sizes[0] : 0;
+}
+
 void probe_group_size(struct outcome *outcome, const struct probe_device *device) {
-    size_t claimed = (size_t)probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    size_t claimed = (size_t)probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE), axis = first_axis(device);
+    if (axis && axis < claimed) claimed = axis;
     probe_claim(outcome, claimed);
     if (claimed == 0) claimed = 1024;
     largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, attempt_group);
