@@ -124,32 +124,48 @@ with LD_PRELOAD="$standins/lying_driver.so" LYING_GROUP=2 -- -d auto --prop max_
 lie=$(cat "$work/out")
 run -d auto --prop max_work_group_size
 if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
-    truth=$(cat "$work/out")
     LD_PRELOAD=$standins/lying_driver.so
+    patience=$(echo "${QKV_TEST_SCALE:-1}" | awk '{print ($1 < 0.2) ? 100 : 12}') # for what comes before the hang
+    run -d auto --json
+    cp "$work/out" "$work/truth.json" # as far as the driver goes, which may itself promise too much, or too little
+    truth() { json "$work/truth.json" "(lambda p: $1)(d['devices'][0]['probes'])"; }
+    group() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["devices"][0]["probes"]["group_size"][sys.argv[2]])' "$@"; }
+    claimed=$(group "$work/truth.json" claimed) works=$(group "$work/truth.json" value)
     with LD_PRELOAD="$LD_PRELOAD" LYING_GROUP=2 -- -d auto --json
-    expect "a work-group that is claimed too large" json "$work/out" \
-        '[d["devices"][0]["probes"]["group_size"][k] for k in ("claimed", "value")] == '"[2 * $truth, $truth]"
-    expect "is less than claimed" json "$work/out" 'd["devices"][0]["probes"]["group_size"]["agreement"] == "less"'
-    with LD_PRELOAD="$LD_PRELOAD" LYING_EXTENSION=cl_arm_integer_dot_product_int8 --
-    expect "an extension that is claimed and not there is marked" has '! integer dot product: claimed, but not there' out
+    if [ "$(group "$work/out" value)" -gt "$claimed" ]; then
+        skip "a work-group that is claimed too large: this device runs larger ones than it says"
+    else
+        expect "a work-group that is claimed too large" [ "$(group "$work/out" claimed)" = $((2 * claimed)) ]
+        expect "is less than claimed" [ "$(group "$work/out" agreement)" = less ]
+        [ "$claimed" != "$works" ] || expect "it is as large as can be" [ "$(group "$work/out" value)" = "$claimed" ]
+    fi
+    if truth 'p["integer_dot"]["state"] == "absent" and not p["integer_dot"]["claimed"]'; then
+        with LD_PRELOAD="$LD_PRELOAD" LYING_EXTENSION=cl_arm_integer_dot_product_int8 --
+        expect "an extension that is claimed and not there is marked" has '! integer dot product: claimed, but not there' out
+    else
+        skip "an extension that is claimed and not there: this device has it"
+    fi
     with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=REAL=half -- -d auto --json
     expect "a crash in one probe is that probe's" json "$work/out" 'd["devices"][0]["probes"]["half"]["state"] == "crashed"'
     expect "the ones after it are tried all the same" json "$work/out" \
-        'd["devices"][0]["probes"]["double"]["state"] == "works" and d["devices"][0]["probes"]["allocation"]["state"] == "works"'
+        '[d["devices"][0]["probes"][k]["state"] for k in ("double", "allocation")] == [
+            json.load(open("'"$work/truth.json"'"))["devices"][0]["probes"][k]["state"] for k in ("double", "allocation")]'
     expect "the device can be used" json "$work/out" 'd["devices"][0]["verdict"] == "use"'
-    with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout 12
+    with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout "$patience"
     expect "a hang in one probe is that probe's" says 'fp16 arithmetic - hangs: the driver did not answer' out
     expect "the ones before it count" has '^  infinities and NaN kept  *yes  *yes$' out
     with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=basic -- -d auto
     expect "a wrong result: refused" says 'cannot be used: a small kernel gives a wrong result: work-item 0 computes' out
     expect "a wrong result: status 1" gives 1
     with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=local_memory -- -d auto --json
-    expect "local memory that does not hold" json "$work/out" 'd["devices"][0]["probes"]["local_bytes"]["state"] == "wrong"'
+    ! truth 'p["local_bytes"]["agreement"] == "as claimed"' ||
+        expect "local memory that does not hold" json "$work/out" 'd["devices"][0]["probes"]["local_bytes"]["state"] == "wrong"'
     with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=memory_check -- -d auto --json
     expect "an allocation that does not hold" json "$work/out" 'd["devices"][0]["probes"]["allocation"]["state"] == "wrong"'
     with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=-cl -- -d auto --self-test
     expect "a self-test that crashes: status 1" gives 1
-    expect "and says so" says 'the driver crashed (SIGABRT): lying driver: gives up' out
+    # Its last words may be its compiler's, which has a handler of its own.
+    expect "and says so" says 'the driver crashed (SIGABRT): ' out
 else
     skip "drivers that lie: nothing can be preloaded here"
 fi

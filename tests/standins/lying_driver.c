@@ -1,7 +1,7 @@
 /*
  * Preloaded, it makes a good driver lie or fall over. The environment says how:
  *   LYING_EXTENSION       an extension that is claimed and not there
- *   LYING_GROUP           times the largest work-group is claimed
+ *   LYING_GROUP           times the largest work-group is claimed, along its first axis too
  *   LYING_CRASH, _HANG    part of the build options at which a build aborts, or sleeps
  *   LYING_WRONG           part of the name of the kernels whose results come back wrong
  */
@@ -42,7 +42,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_i
     const char *extension = getenv("LYING_EXTENSION"), *times = getenv("LYING_GROUP");
     cl_int code = next(device, name, size, value, out_size);
     if (name == CL_DEVICE_EXTENSIONS && extension) return longer_extensions(code, extension, size, value, out_size);
-    if (name == CL_DEVICE_MAX_WORK_GROUP_SIZE && times && code == CL_SUCCESS && value)
+    if ((name == CL_DEVICE_MAX_WORK_GROUP_SIZE || name == CL_DEVICE_MAX_WORK_ITEM_SIZES) && times && code == CL_SUCCESS && value)
         *(size_t *)value *= strtoul(times, NULL, 10);
     return code;
 }
