@@ -131,6 +131,8 @@ $(BUILD)/tools/%.cl.c: tools/%.cl tools/embed-kernels
 	@mkdir -p $(@D)
 	$(call SAY,GEN) tools/embed-kernels --text $< >$@.tmp && mv $@.tmp $@
 
+$(BUILD)/tools/devices/probe_loops.cl.c: cl/probe.cl # it includes that
+
 $(BUILD)/tools/%.cl.o: $(BUILD)/tools/%.cl.c
 	$(call SAY,CC) $(COMPILE) -c $< -o $@
 

@@ -174,6 +174,8 @@ expect "it names what comes near" has 'global_memory' err
 expect "kernels run" json "$work/all.json" 'all(x["probes"]["kernels"]["state"] == "works" for x in d["devices"] if x["usable"])'
 expect "nothing crashed, hung or was left out" json "$work/all.json" \
     'all(o["state"] not in ("crashed", "hung", "skipped") for x in d["devices"] if x["usable"] for o in x["probes"].values())'
+expect "loops were run, to their end or not" json "$work/all.json" \
+    'all(x["probes"]["loops"]["state"] in ("works", "wrong") for x in d["devices"] if x["usable"])'
 # What works may be less than the driver says, never more than was tried.
 fits='0 < o["value"] <= o["claimed"] and (o["agreement"] == "as claimed") == (o["value"] == o["claimed"]) and \
     o["agreement"] in ("as claimed", "less")'

@@ -56,19 +56,20 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
     /* A simulator takes its time; only compilers were seen to cut loops short. */
     const cl_int outer = device->kind == QKV_DEVICE_SIMULATOR ? 20 : OUTER, inner = outer;
     const size_t one = 1;
+    const cl_int kind = 0; /* loops */
     cl_uint value = 0;
     cl_int code;
     cl_kernel kernel = NULL;
     probe_claim(outcome, 1);
     cl_program program = probe_build(outcome, device, tool_source_probe_loops, baseline);
     if (!program) return;
-    cl_mem out = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof value, NULL, &code);
+    cl_mem out = clCreateBuffer(device->context, CL_MEM_READ_WRITE, 4 * sizeof value, NULL, &code);
     if (!out) probe_failed(outcome, "clCreateBuffer", code);
-    if (out) kernel = clCreateKernel(program, "probe_loops", &code);
+    if (out) kernel = clCreateKernel(program, "probe", &code);
     if (out && !kernel) probe_failed(outcome, "clCreateKernel", code);
-    const size_t sizes[] = {sizeof out, sizeof outer, sizeof inner};
-    const void *const values[] = {&out, &outer, &inner};
-    if (kernel && set_args(outcome, kernel, 3, sizes, values) && run_kernel(outcome, device, kernel, one, &one)) {
+    const size_t sizes[] = {sizeof out, sizeof kind, sizeof outer, sizeof inner};
+    const void *const values[] = {&out, &kind, &outer, &inner};
+    if (kernel && set_args(outcome, kernel, 4, sizes, values) && run_kernel(outcome, device, kernel, one, &one)) {
         code = clEnqueueReadBuffer(device->queue, out, CL_TRUE, 0, sizeof value, &value, 0, NULL, NULL);
         if (code == CL_SUCCESS)
             judge_loops(outcome, value, outer * inner);

@@ -1,2 +1,2 @@
 /* The library's own probe. */
-#include "../../cl/probe_loops.cl"
+#include "../../cl/probe.cl"
