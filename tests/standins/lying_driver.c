@@ -42,7 +42,8 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_i
     const char *extension = getenv("LYING_EXTENSION"), *times = getenv("LYING_GROUP");
     cl_int code = next(device, name, size, value, out_size);
     if (name == CL_DEVICE_EXTENSIONS && extension) return longer_extensions(code, extension, size, value, out_size);
-    if ((name == CL_DEVICE_MAX_WORK_GROUP_SIZE || name == CL_DEVICE_MAX_WORK_ITEM_SIZES) && times && code == CL_SUCCESS && value)
+    if ((name == CL_DEVICE_MAX_WORK_GROUP_SIZE || name == CL_DEVICE_MAX_WORK_ITEM_SIZES) && times &&
+        code == CL_SUCCESS && value)
         *(size_t *)value *= strtoul(times, NULL, 10);
     return code;
 }
