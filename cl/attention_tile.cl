@@ -96,7 +96,8 @@ attention_tile(global const q_type *q, global const k_type *k, global const v_ty
                long8 lse_view, long8 shape, float scale TERMS_PARAMS, global float *partial, long partial_offset,
                long keys_per_split, long num_splits)
 {
-    local float4 qs4[(DMAX * BQ + 3) / 4], ps4[(BK * LDP + 3) / 4], slice4[(SLICE + 3) / 4];
+    local float4 qs4[(DMAX * BQ + 3) / 4], slice4[(SLICE + 3) / 4];
+    local int4 ps4[(BK * LDP + 3) / 4]; /* scores and weights as bits; nowhere read as floats, lest compilers reorder */
     local float exchange[THREADS], factor[BQ], final_top[BQ];
     local long rows[ROW_LONGS * BQ];
     local int odd;
@@ -197,7 +198,7 @@ attention_tile(global const q_type *q, global const k_type *k, global const v_ty
                 if (edge && odd == turn)
                     add_values_selected(sums, ps + j * LDP, slice, ty, tx);
                 else
-                    add_values(sums, (local const float *)ps + j * LDP, slice, ty, tx);
+                    add_values(sums, ps + j * LDP, slice, ty, tx);
             }
         }
         if (pass == 1)
