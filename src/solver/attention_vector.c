@@ -16,9 +16,42 @@ struct attention_vector {
 /* Register tiles by vector width, keys x vectors of queries: for 32 registers of 512 bits, 16 of 256, 32 of 128. */
 static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 3}, {4, 4, 4}};
 
+/* Where one vector or two are all that QKVI_PRIVATE_BYTES leaves room for: as many keys as there are registers for, FEW
+ * where only they leave room for a block. */
+enum { NARROW = 2, NARROW_KEYS_512 = 8, FEW_NARROW_KEYS = 6 };
+
 /* Keys a block: with fewer, loading and storing the tiles of the output costs more; with more, the weights leave the first
  * cache. */
-enum { KEY_BLOCK = 128, LEAST_DIM = 64 };
+enum { KEY_BLOCK = 128, LEAST_BLOCK = 12, LEAST_DIM = 64 };
+
+/* Keys a block for which QKVI_PRIVATE_BYTES has room beside x and o: s, and where the kernel has them `staged` and what
+ * stores scores. */
+static unsigned count_block(const struct attention_vector *vector) {
+    const struct qkvi_attention_problem *p = &vector->problem;
+    const bool staged = p->k_dtype != QKV_F32 || p->v_dtype != QKV_F32;
+    const size_t lanes = (size_t)vector->width * vector->vectors, budget = QKVI_PRIVATE_BYTES / sizeof(float);
+    const size_t rows = lanes * (2 * (size_t)vector->max_dim + vector->keys);
+    const size_t per_key = lanes + (staged ? vector->max_dim : 0) + (p->weights ? vector->width : 0);
+    const size_t room = rows < budget ? (budget - rows) / per_key : 0;
+    const unsigned most = room < KEY_BLOCK ? (unsigned)room : KEY_BLOCK;
+    /* Masks are read and scores written in squares of vectors, what is left over element by element. */
+    const unsigned unit = most >= 2 * vector->width && vector->width % vector->keys == 0 ? vector->width : vector->keys;
+    return most / unit * unit;
+}
+
+static void narrow_tile(struct attention_vector *vector) {
+    while (vector->vectors > 1 && count_block(vector) < LEAST_BLOCK) {
+        vector->vectors--;
+        if (vector->vectors <= NARROW) vector->keys = vector->width == 16 ? NARROW_KEYS_512 : FEW_NARROW_KEYS;
+    }
+    if (vector->keys == NARROW_KEYS_512 && count_block(vector) < LEAST_BLOCK) vector->keys = FEW_NARROW_KEYS;
+}
+
+/* A tile that was asked for may take more than the budget. A block is whole tiles. */
+static unsigned choose_block(const struct attention_vector *vector) {
+    const unsigned block = count_block(vector);
+    return block < LEAST_BLOCK ? (unsigned)qkvi_round_up(LEAST_BLOCK, vector->keys) : block;
+}
 
 /* QKV_ATTENTION_TILE=KEYSxVECTORS overrides the table. */
 static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi_runtime *rt) {
@@ -41,14 +74,16 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
     if (tuned != NULL && *tuned != '\0') {
         char rest;
         if (sscanf(tuned, "%ux%u%c", &keys, &vectors, &rest) != 2 ||
-            !(keys == 2 || keys == 3 || keys == 4 || keys == 6) || vectors < 1 || vectors > 4)
+            !(keys == 2 || keys == 3 || keys == 4 || keys == 6 || keys == 8) || vectors < 1 || vectors > 4)
             return qkvi_fail(QKV_INVALID_ARGUMENT,
-                             "QKV_ATTENTION_TILE is \"%s\", not KEYSxVECTORS with 2, 3, 4 or 6 keys and 1 to 4 vectors",
+                             "QKV_ATTENTION_TILE is \"%s\", not KEYSxVECTORS with 2, 3, 4, 6 or 8 keys and 1 to 4 vectors",
                              tuned);
         vector->keys = keys;
         vector->vectors = vectors;
+    } else {
+        narrow_tile(vector);
     }
-    vector->block = KEY_BLOCK / vector->keys * vector->keys;
+    vector->block = choose_block(vector);
     return QKV_OK;
 }
 

@@ -9,7 +9,18 @@ struct report_vector {
     struct qkvi_attention_problem problem;
     struct qkvi_kernel *keys, *queries;
     unsigned width, rows, vectors, unroll;
+    size_t max_dim;
 };
+
+static size_t lanes(const struct report_vector *vector) {
+    return (size_t)vector->width * vector->vectors;
+}
+
+/* Of the larger kernel: x, best and best_keys, products; lse_lanes, add, lane and one more for what is left. */
+static size_t private_bytes(const struct report_vector *vector) {
+    const size_t vectors = vector->max_dim + 2 * QKVI_MOST_TOP + vector->rows + 4;
+    return lanes(vector) * vectors * sizeof(float);
+}
 
 /* Rasterisers spread every vector over their own lanes: a large tile takes them a minute to compile. */
 static void choose_tile(struct report_vector *vector, const struct qkvi_runtime *rt) {
@@ -18,10 +29,8 @@ static void choose_tile(struct report_vector *vector, const struct qkvi_runtime 
     vector->rows = rasteriser ? 2 : 4;
     vector->vectors = rasteriser ? 1 : vector->width == 16 ? 4 : 2;
     vector->unroll = rasteriser ? 1 : 4;
-}
-
-static size_t lanes(const struct report_vector *vector) {
-    return (size_t)vector->width * vector->vectors;
+    while (vector->vectors > 1 && private_bytes(vector) > QKVI_PRIVATE_BYTES)
+        vector->vectors--;
 }
 
 static bool applicable(const struct qkvi_problem *problem, const struct qkvi_limits *limits, struct qkvi_text *why) {
@@ -55,7 +64,7 @@ static qkv_status create_kernels(struct report_vector *vector, struct qkvi_progr
     char options[QKVI_ATTENTION_OPTIONS + 80], common[QKVI_ATTENTION_OPTIONS];
     qkvi_attention_options(common, &vector->problem);
     snprintf(options, sizeof options, "%s -DVW=%u -DTK=%u -DTQ=%u -DUNROLL=%u -DMAX_DIM=%zu", common, vector->width,
-             vector->rows, vector->vectors, vector->unroll, qkvi_doubled(64, vector->problem.head_dim));
+             vector->rows, vector->vectors, vector->unroll, vector->max_dim);
     const qkv_status status = qkvi_kernel_create(&vector->keys, programs, "report_vector", options, "report_keys");
     if (status) return status;
     return qkvi_kernel_create(&vector->queries, programs, "report_vector", options, "report_queries");
@@ -65,6 +74,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     struct report_vector *vector = calloc(1, sizeof *vector);
     if (!vector) return qkvi_fail_memory("a plan for reports");
     vector->problem = problem->u.attention;
+    vector->max_dim = qkvi_doubled(64, vector->problem.head_dim);
     choose_tile(vector, programs->rt);
     qkv_status status = check_iterations(vector, programs->limits.max_iterations);
     if (!status) status = create_kernels(vector, programs);

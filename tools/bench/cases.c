@@ -55,6 +55,9 @@ static void add_variants(void)
                                                         QKV_ATTENTION_SINKS;
     add_variant(8, 2048, 64, false, "softcap")->softcap = 50.0f;
     add_variant(8, 2048, 64, false, "half")->half = true;
+    add_variant(8, 1024, 128, false, "half")->half = true;
+    add_variant(8, 1024, 256, false, "half")->half = true;
+    add_variant(8, 1024, 512, false, "half")->half = true;
     add_attention(8, 8192, 64, true, false, false);
     add_variant(8, 8192, 64, true, "window512")->window = 512;
     add_variant(8, 8192, 64, true, "window1024")->window = 1024;
@@ -125,7 +128,7 @@ static void add_attentions(void) {
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; ++i) {
         add_attention(12, lengths[i], 64, false, false, false);
     }
-    static const size_t dims[] = {40, 72, 80, 96, 112};
+    static const size_t dims[] = {40, 72, 80, 96, 112, 256, 512};
     for (size_t i = 0; i < sizeof dims / sizeof dims[0]; ++i) {
         add_attention(8, 1024, dims[i], false, false, false);
     }
