@@ -75,9 +75,9 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
         char rest;
         if (sscanf(tuned, "%ux%u%c", &keys, &vectors, &rest) != 2 ||
             !(keys == 2 || keys == 3 || keys == 4 || keys == 6 || keys == 8) || vectors < 1 || vectors > 4)
-            return qkvi_fail(QKV_INVALID_ARGUMENT,
-                             "QKV_ATTENTION_TILE is \"%s\", not KEYSxVECTORS with 2, 3, 4, 6 or 8 keys and 1 to 4 vectors",
-                             tuned);
+            return qkvi_fail(
+                QKV_INVALID_ARGUMENT,
+                "QKV_ATTENTION_TILE is \"%s\", not KEYSxVECTORS with 2, 3, 4, 6 or 8 keys and 1 to 4 vectors", tuned);
         vector->keys = keys;
         vector->vectors = vectors;
     } else {
