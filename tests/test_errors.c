@@ -260,6 +260,26 @@ START_TEST(other_structs) {
 }
 END_TEST
 
+START_TEST(environment) {
+    static const struct {
+        const char *value;
+        bool good;
+    } cases[] = {{"fma", true}, {"mad", true}, {"", true}, {"fmad", false}, {"FMA", false}, {"1", false}};
+    for (size_t n = 0; n < TEST_COUNT(cases); n++) {
+        qkv_context *context = NULL;
+        test_note("QKV_FMA=%s", cases[n].value);
+        TEST_TRUE(setenv("QKV_FMA", cases[n].value, 1) == 0);
+        qkv_status status = qkv_context_create(&context, qkv_context_device(test_context())->selector, NULL);
+        TEST_TRUE(unsetenv("QKV_FMA") == 0);
+        if (cases[n].good)
+            TEST_OK(status);
+        else
+            TEST_FAILS(QKV_INVALID_ARGUMENT, "QKV_FMA", status);
+        qkv_context_destroy(context);
+    }
+}
+END_TEST
+
 int main(void) {
     static unsigned char nothing;
     untouched = &nothing;
@@ -269,6 +289,7 @@ int main(void) {
     tcase_add_test(tcase, attention_descriptions);
     tcase_add_test(tcase, layer_descriptions);
     tcase_add_test(tcase, other_structs);
+    tcase_add_test(tcase, environment);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }

@@ -119,6 +119,27 @@ START_TEST(another_driver_has_its_own_entries) {
 }
 END_TEST
 
+START_TEST(a_compiler_that_lacks_things_has_its_own_entries) {
+    char solver[64];
+    if (!liar_meet()) return;
+    char *folder = test_folder_create();
+    for (int again = 0; again < 2; again++) {
+        test_note("lacking, %d", again);
+        liar_tell("reject=-cl-std; lack=half; lack=vload_half; lack=vstore_half");
+        TEST_OK(start(solver, folder));
+        TEST_TRUE(cache_log.lacking == 2 &&
+                  (again ? cache_log.built == 0 && cache_log.tested == 0 && cache_log.loaded > 0
+                         : cache_log.built > 0 && cache_log.tested > 0));
+        /* What was tested without is known; what was built without is not taken by who can do with. */
+        test_note("whole, %d", again);
+        liar_tell("%s", "");
+        TEST_OK(start(solver, folder));
+        TEST_TRUE(cache_log.lacking == 0 && (cache_log.built > 0) == !again && (cache_log.loaded > 0) == again);
+    }
+    test_folder_remove(folder);
+}
+END_TEST
+
 int main(int argc, char **argv) {
     char solver[64];
     program = argv[0];
@@ -129,6 +150,7 @@ int main(int argc, char **argv) {
     tcase_set_timeout(tcase, 300);
     tcase_add_loop_test(tcase, a_driver_that_crashes_is_met_once, 0, 5);
     tcase_add_test(tcase, another_driver_has_its_own_entries);
+    tcase_add_test(tcase, a_compiler_that_lacks_things_has_its_own_entries);
     suite_add_tcase(suite, tcase);
     return test_main(suite);
 }

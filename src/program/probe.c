@@ -81,8 +81,6 @@ static qkv_status measure_loops(size_t *limit, const struct probe *probe) {
         return qkvi_fail(QKV_SELF_TEST_FAILED, "a loop of %d steps computes nonsense on %s", PROBE_OUTER * PROBE_INNER,
                          rt->info.name);
     *limit = steps - steps / 8;
-    qkvi_log(&rt->log, QKV_LOG_WARNING, "%s leaves a work-item's loops after %zu iterations: solvers keep below %zu",
-             rt->info.name, steps, *limit);
     return QKV_OK;
 }
 
@@ -137,24 +135,27 @@ static void keep(const struct findings *found, const struct qkvi_programs *progr
 
 qkv_status qkvi_programs_probe(struct qkvi_programs *programs) {
     if (is_probed(programs)) return QKV_OK;
-    const char *forced = getenv("QKV_FMA");
-    bool is_forced = forced && (!strcmp(forced, "fma") || !strcmp(forced, "mad"));
+    const char *forced = programs->forced_fma;
     struct findings found = {.fma_is_fast = true, .iterations = SIZE_MAX};
     /* A simulator runs everything to its end, and its times say nothing. */
     if (!programs->rt->limits.simulator && !recall(&found, programs)) {
-        qkv_status status = measure(&found, programs, !is_forced);
+        qkv_status status = measure(&found, programs, !forced);
         if (status) return status;
-        if (!is_forced) keep(&found, programs);
+        if (!forced) keep(&found, programs);
     }
-    if (is_forced) found.fma_is_fast = !strcmp(forced, "fma");
+    if (forced) found.fma_is_fast = !strcmp(forced, "fma");
     /* Of two threads that measured at once the first one's answer holds for all builds. */
     (void)pthread_mutex_lock(&programs->lock);
-    if (!programs->probed) {
+    const bool first = !programs->probed;
+    if (first) {
         programs->probed = true;
         programs->limits.max_iterations = found.iterations;
-        (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2 -DQKV_USE_FMA=%d",
-                       found.fma_is_fast);
+        (void)snprintf(programs->base_options, sizeof programs->base_options, "-DQKV_USE_FMA=%d", found.fma_is_fast);
     }
     (void)pthread_mutex_unlock(&programs->lock);
+    if (first && found.iterations != SIZE_MAX)
+        qkvi_log(&programs->rt->log, QKV_LOG_WARNING,
+                 "%s leaves a work-item's loops early: solvers keep below %zu iterations", programs->rt->info.name,
+                 found.iterations);
     return QKV_OK;
 }

@@ -26,6 +26,12 @@ struct qkvi_cache {
     atomic_bool afresh;       /* what is there is not believed */
 };
 
+/* What this device's compiler turned out to lack: where one build had to do without, the next one begins without. */
+struct qkvi_dialect {
+    bool no_standard; /* the option -cl-std */
+    bool soft_half;   /* vload_half() and vstore_half(), which OpenCL C has without cl_khr_fp16 */
+};
+
 /* Every program built for one context. Thread-safe. */
 struct qkvi_programs {
     const struct qkvi_runtime *rt;
@@ -33,14 +39,17 @@ struct qkvi_programs {
     struct qkvi_program_entry *first;
     struct qkvi_ledger_entry *ledger;
     struct qkvi_cache cache;
-    char base_options[128]; /* what every build gets: "-cl-std=CL1.2 -DQKV_FMA=..." */
+    struct qkvi_dialect dialect;
+    char base_options[64];  /* what the probes found out, for every build: "-DQKV_USE_FMA=1" */
+    const char *forced_fma; /* "fma" or "mad"; NULL: it is measured */
     bool probed;
     struct qkvi_limits limits; /* the runtime's, and what the probes found; complete after qkvi_programs_probe() */
 };
+/* QKV_INVALID_ARGUMENT where the environment's QKV_FMA is neither fma nor mad. */
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt);
 void qkvi_programs_close(struct qkvi_programs *programs);
 /* Finds out whether fma() is fast, for base_options, and whether loops run to their end, for limits; called before each
- * plan, measured once. QKV_FMA=fma|mad in the environment skips the first. */
+ * plan, measured once. forced_fma skips the first. */
 qkv_status qkvi_programs_probe(struct qkvi_programs *programs);
 
 /*

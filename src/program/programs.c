@@ -4,12 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Its own text: the environment's may change. */
+static qkv_status read_fma(const char **out) {
+    const char *given = getenv("QKV_FMA");
+    *out = !given || !*given ? NULL : !strcmp(given, "fma") ? "fma" : "mad";
+    if (!*out || !strcmp(given, *out)) return QKV_OK;
+    return qkvi_fail(QKV_INVALID_ARGUMENT, "environment variable QKV_FMA is \"%s\"; it must be fma or mad", given);
+}
+
 qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_runtime *rt) {
     *programs = (struct qkvi_programs){.rt = rt, .limits = rt->limits};
     atomic_init(&programs->cache.afresh, false);
-    if (pthread_mutex_init(&programs->lock, NULL) != 0) return qkvi_fail_memory("program cache");
-    (void)snprintf(programs->base_options, sizeof programs->base_options, "-cl-std=CL1.2");
-    return QKV_OK;
+    qkv_status status = read_fma(&programs->forced_fma);
+    if (status) return status;
+    return pthread_mutex_init(&programs->lock, NULL) == 0 ? QKV_OK : qkvi_fail_memory("program cache");
 }
 
 static void free_entry(struct qkvi_program_entry *entry) {
@@ -56,32 +64,118 @@ static char *make_key(const char *stem, const char *options) {
     return text.data;
 }
 
-/* A driver that refuses a kernel refuses it again: the failure is kept and told again. `text` receives what to log. */
-static void build(struct qkvi_program_entry *entry, const struct qkvi_programs *programs, const char *stem,
-                  const char *options, struct qkvi_text *text) {
-    const struct qkvi_source *source = find_source(stem);
-    struct qkvi_text log = {0}, all = {0};
-    bool loaded = false;
-    qkvi_text_add(&all, "%s %s", programs->base_options, options);
-    if (!source) {
-        entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
-    } else {
-        (void)pthread_mutex_lock(&qkvi_build_mutex);
-        loaded = qkvi_cache_load(&entry->program, &entry->cache_key, programs, source, qkvi_text_get(&all));
-        if (!loaded)
-            entry->status = qkvi_module_build(&entry->program, programs->rt, source->text, source->length,
-                                              qkvi_text_get(&all), &log);
-        (void)pthread_mutex_unlock(&qkvi_build_mutex);
-    }
-    if (entry->status) {
-        qkvi_text_add(text, "building %s (%s) for %s: %s%s%s", stem, qkvi_text_get(&all), programs->rt->info.name,
-                      qkv_error_message(), log.length ? "\n" : "", qkvi_text_get(&log));
-        entry->failure = qkvi_strdup(qkvi_text_get(text));
-    } else {
-        qkvi_text_add(text, "%s %s with %s", loaded ? "loaded" : "built", stem, qkvi_text_get(&all));
+/* How far an attempt came; the later the better. FAILED: for another reason, which may have passed next time. */
+enum progress { OPTIONS_REFUSED, SOURCE_REFUSED, FAILED, BUILT };
+
+/* One try: from the disk, else by the compiler. */
+struct attempt {
+    enum progress progress;
+    qkv_status status;
+    cl_program program;
+    bool loaded;
+    char *cache_key;            /* as in qkvi_program_entry */
+    struct qkvi_text options;   /* all of them */
+    struct qkvi_text complaint; /* the error, and the compiler's log */
+};
+
+/* What a build is made of. */
+struct recipe {
+    const struct qkvi_programs *programs;
+    const struct qkvi_source *source;
+    const char *options;
+};
+
+static struct attempt try_build(const struct recipe *r, struct qkvi_dialect dialect) {
+    struct attempt a = {.progress = BUILT};
+    struct qkvi_text log = {0};
+    bool refused_options = false;
+    qkvi_text_add(&a.options, "%s%s%s%s%s", dialect.no_standard ? "" : "-cl-std=CL1.2 ", r->programs->base_options,
+                  *r->programs->base_options && *r->options ? " " : "", r->options,
+                  dialect.soft_half ? " -DQKV_SOFT_HALF=1" : "");
+    a.loaded = qkvi_cache_load(&a.program, &a.cache_key, r->programs, r->source, qkvi_text_get(&a.options));
+    if (!a.loaded)
+        a.status = qkvi_module_build(&a.program, r->programs->rt, r->source->text, r->source->length,
+                                     qkvi_text_get(&a.options), &refused_options, &log);
+    if (a.status) {
+        a.progress = refused_options ? OPTIONS_REFUSED : a.status == QKV_BUILD_FAILED ? SOURCE_REFUSED : FAILED;
+        qkvi_text_add(&a.complaint, "%s%s%s", qkv_error_message(), log.length ? "\n" : "", qkvi_text_get(&log));
     }
     qkvi_text_free(&log);
-    qkvi_text_free(&all);
+    return a;
+}
+
+static void end_attempt(struct attempt *a) {
+    qkvi_module_release(a->program);
+    free(a->cache_key);
+    qkvi_text_free(&a->options);
+    qkvi_text_free(&a->complaint);
+}
+
+/* The one that came further stays; of two that came as far the first one. */
+static void try_again(struct attempt *a, const struct recipe *r, struct qkvi_dialect dialect) {
+    struct attempt again = try_build(r, dialect), *worse = again.progress > a->progress ? a : &again;
+    struct attempt dropped = *worse;
+    if (worse == a) *a = again;
+    end_attempt(&dropped);
+}
+
+/*
+ * The ladder: with all that OpenCL C 1.2 has; where the driver refuses options, without -cl-std; where the compiler
+ * refuses a source that can convert fp16 in integers, with that. `known` is where it begins, and learns what helped.
+ */
+static struct attempt climb(const struct recipe *r, struct qkvi_dialect *known) {
+    const bool stores_half = strstr(r->source->text, "QKV_SOFT_HALF") != NULL;
+    struct qkvi_dialect dialect = {known->no_standard, known->soft_half && stores_half};
+    struct attempt a = try_build(r, dialect);
+    if (a.progress == OPTIONS_REFUSED && !dialect.no_standard) {
+        dialect.no_standard = true;
+        try_again(&a, r, dialect);
+        known->no_standard = a.progress > OPTIONS_REFUSED;
+    }
+    if (a.progress == SOURCE_REFUSED && stores_half && !dialect.soft_half) {
+        dialect.soft_half = true;
+        try_again(&a, r, dialect);
+        known->soft_half = a.progress == BUILT;
+    }
+    return a;
+}
+
+/* A driver that refuses a kernel refuses it again: the failure is kept and told again. `text` receives what to log. */
+static void build(struct qkvi_program_entry *entry, struct qkvi_programs *programs, const char *stem,
+                  const char *options, struct qkvi_text *text) {
+    const struct recipe recipe = {programs, find_source(stem), options};
+    if (!recipe.source) {
+        entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
+        qkvi_text_add(text, "%s", qkv_error_message());
+    } else {
+        (void)pthread_mutex_lock(&qkvi_build_mutex);
+        struct attempt a = climb(&recipe, &programs->dialect);
+        (void)pthread_mutex_unlock(&qkvi_build_mutex);
+        if (a.status)
+            qkvi_text_add(text, "building %s (%s) for %s: %s", stem, qkvi_text_get(&a.options), programs->rt->info.name,
+                          qkvi_text_get(&a.complaint));
+        else
+            qkvi_text_add(text, "%s %s with %s", a.loaded ? "loaded" : "built", stem, qkvi_text_get(&a.options));
+        entry->status = a.status;
+        entry->program = a.program;
+        entry->cache_key = a.cache_key;
+        a.program = NULL;
+        a.cache_key = NULL;
+        end_attempt(&a);
+    }
+    if (entry->status) entry->failure = qkvi_strdup(qkvi_text_get(text));
+}
+
+static void tell_what_is_lacking(const struct qkvi_programs *programs, struct qkvi_dialect before,
+                                 struct qkvi_dialect now) {
+    const struct qkvi_log *log = &programs->rt->log;
+    const char *device = programs->rt->info.name;
+    if (now.no_standard && !before.no_standard)
+        qkvi_log(log, QKV_LOG_INFO, "%s refuses the option -cl-std=CL1.2: programs are built without it", device);
+    if (now.soft_half && !before.soft_half)
+        qkvi_log(log, QKV_LOG_INFO,
+                 "%s builds kernels without vload_half() and vstore_half() only: they convert fp16 in integers",
+                 device);
 }
 
 qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_programs *programs, const char *stem,
@@ -96,6 +190,7 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
     bool passing = false;
     (void)pthread_mutex_lock(&programs->lock);
     struct qkvi_program_entry *known = find(programs, key);
+    const struct qkvi_dialect before = programs->dialect;
     qkv_status refused = known ? QKV_OK : qkvi_attempt_mark();
     if (known || refused) {
         free(key);
@@ -111,9 +206,11 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
             programs->first = entry;
         }
     }
+    const struct qkvi_dialect now = programs->dialect;
     (void)pthread_mutex_unlock(&programs->lock);
     if (refused) return refused;
     /* Only now, without a lock: a log function may take locks of the application's. */
+    tell_what_is_lacking(programs, before, now);
     if (message.length)
         qkvi_log(&programs->rt->log, entry->status ? QKV_LOG_WARNING : QKV_LOG_DEBUG, "%s", qkvi_text_get(&message));
     qkvi_text_free(&message);

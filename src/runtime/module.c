@@ -16,11 +16,12 @@ static void read_build_log(struct qkvi_text *out, const struct qkvi_runtime *rt,
 }
 
 qkv_status qkvi_module_build(cl_program *out, const struct qkvi_runtime *rt, const char *source, size_t length,
-                             const char *options, struct qkvi_text *build_log) {
+                             const char *options, bool *refused_options, struct qkvi_text *build_log) {
     cl_int error;
     cl_program program = clCreateProgramWithSource(rt->context, 1, &source, &length, &error);
     if (!program) return qkvi_cl_fail(error, "clCreateProgramWithSource");
     error = clBuildProgram(program, 1, &rt->device, options, NULL, NULL);
+    *refused_options = error == CL_INVALID_BUILD_OPTIONS || error == CL_INVALID_COMPILER_OPTIONS;
     if (error != CL_SUCCESS) {
         read_build_log(build_log, rt, program);
         (void)clReleaseProgram(program);

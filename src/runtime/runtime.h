@@ -34,6 +34,8 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
 /* Fills `info` (texts malloc'ed; qkvi_device_info_free) for one device. */
 qkv_status qkvi_device_describe(qkv_device_info *info, cl_device_id device);
 void qkvi_device_info_free(qkv_device_info *info);
+/* Of the profile in which infinities, NaN and rounding to nearest are optional, and so is long. */
+bool qkvi_device_embedded(cl_device_id device);
 /* Takes over what only a list knows of the device: selector, verdict, reason, measurement. False without memory. */
 bool qkvi_device_adopt(qkv_device_info *info, const qkv_device_info *listed);
 /* list.c: qkv_device_list_create() with the measurements in cache_dir; NULL or "" for none. */
@@ -144,8 +146,9 @@ qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt);
 extern pthread_mutex_t qkvi_build_mutex;
 
 /* ---- kernel objects (module.c): thin, the program folder decides what and when ---- */
+/* refused_options: set where the driver did not get as far as the source. */
 qkv_status qkvi_module_build(cl_program *out, const struct qkvi_runtime *rt, const char *source, size_t length,
-                             const char *options, struct qkvi_text *build_log);
+                             const char *options, bool *refused_options, struct qkvi_text *build_log);
 void qkvi_module_release(cl_program program);
 qkv_status qkvi_module_kernel(cl_kernel *out, cl_program program, const char *name);
 void qkvi_module_kernel_release(cl_kernel kernel);

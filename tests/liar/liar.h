@@ -16,6 +16,8 @@
  *   most=local:N           launches that use more bytes of local memory fail
  *   most=allocation:N      larger buffers are refused
  *   refuse=KERNEL          programs with this kernel do not build
+ *   lack=NAME              the compiler knows nothing of OpenCL's whose name begins like this
+ *   reject=TEXT            builds whose options have TEXT are CL_INVALID_BUILD_OPTIONS
  *   lazy=KERNEL            its launches do nothing
  *   short=KERNEL           its launches leave out the last work-group along the first axis
  *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in

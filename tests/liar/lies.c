@@ -10,8 +10,8 @@
 static struct lie lies[MAX_LIES];
 static size_t num_lies;
 
-static const char *const kind_names[NUM_LIE_KINDS] = {"fail",   "crash", "delay",  "hide", "device", "size",
-                                                      "kernel", "most",  "refuse", "lazy", "short",  "wrong"};
+static const char *const kind_names[NUM_LIE_KINDS] = {"fail", "crash",  "delay", "hide",   "device", "size",  "kernel",
+                                                      "most", "refuse", "lack",  "reject", "lazy",   "short", "wrong"};
 
 struct parameter {
     const char *name;

@@ -16,6 +16,8 @@ enum lie_kind {
     LIE_KERNEL,
     LIE_MOST,
     LIE_REFUSE,
+    LIE_LACK,
+    LIE_REJECT,
     LIE_LAZY,
     LIE_SHORT,
     LIE_WRONG,

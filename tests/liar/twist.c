@@ -99,8 +99,48 @@ static bool is_refused(cl_program program) {
     return refused;
 }
 
+static bool is_letter(char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* What is lacking is renamed in the source: the program's own names stay whole, OpenCL's are nobody's then. */
+static void rename_lacking(char *source) {
+    const struct lie *lie;
+    for (size_t i = 0; (lie = lies_nth(LIE_LACK, i)) != NULL; i++)
+        for (char *at = source; (at = strstr(at, lie->subject)) != NULL; at++)
+            if (at == source || !is_letter(at[-1])) *at = *at == 'z' ? 'y' : 'z';
+}
+
+static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths,
+                                             cl_int *error) {
+    if (!lies_nth(LIE_LACK, 0)) return driver.clCreateProgramWithSource(context, n, texts, lengths, error);
+    size_t total = 0, used = 0;
+    for (cl_uint i = 0; i < n; i++)
+        total += lengths && lengths[i] ? lengths[i] : strlen(texts[i]);
+    char *source = calloc(total + 1, 1);
+    for (cl_uint i = 0; source && i < n; i++) {
+        const size_t length = lengths && lengths[i] ? lengths[i] : strlen(texts[i]);
+        memcpy(source + used, texts[i], length);
+        used += length;
+    }
+    if (source) rename_lacking(source);
+    const char *text = source;
+    cl_program made = source ? driver.clCreateProgramWithSource(context, 1, &text, NULL, error) : NULL;
+    if (!source && error) *error = CL_OUT_OF_HOST_MEMORY;
+    free(source);
+    return made;
+}
+
+static bool is_rejected(const char *options) {
+    const struct lie *lie;
+    for (size_t i = 0; options && (lie = lies_nth(LIE_REJECT, i)) != NULL; i++)
+        if (strstr(options, lie->subject)) return true;
+    return false;
+}
+
 static cl_int CL_API_CALL build_program(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
                                         void(CL_CALLBACK *notify)(cl_program, void *), void *user) {
+    if (is_rejected(options)) return CL_INVALID_BUILD_OPTIONS;
     if (is_refused(program)) return CL_BUILD_PROGRAM_FAILURE;
     return driver.clBuildProgram(program, n, devices, options, notify, user);
 }
@@ -213,6 +253,7 @@ void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *true_ones) {
     table->clGetDeviceIDs = get_devices;
     table->clGetDeviceInfo = get_device_info;
     table->clGetKernelWorkGroupInfo = get_work_group_info;
+    table->clCreateProgramWithSource = create_program;
     table->clBuildProgram = build_program;
     table->clGetProgramBuildInfo = get_build_info;
     table->clCreateBuffer = create_buffer;

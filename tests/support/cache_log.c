@@ -20,6 +20,8 @@ static void listen(void *user, qkv_log_level level, const char *message) {
     log->built += built;
     log->loaded += begins_with(message, "loaded ");
     log->tested += begins_with(message, "tested ");
+    log->lacking += strstr(message, "refuses the option -cl-std") || strstr(message, "convert fp16 in integers");
+    log->loops += level == QKV_LOG_WARNING && strstr(message, "leaves a work-item's loops");
     bool quarantined = strstr(message, "an earlier process ended") != NULL;
     bool unusable = begins_with(message, "nothing is cached");
     log->quarantined += quarantined && level != QKV_LOG_DEBUG;
