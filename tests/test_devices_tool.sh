@@ -197,6 +197,35 @@ d = json.load(open(sys.argv[1]))
 x = [x for x in d["devices"] if x["auto"]][0]
 print(sum(o["agreement"] in ("more", "less") for k, o in x["probes"].items() if k != "fast_fma"))' "$work/all.json")" ]
 
+expect "loops ran, to their end or not" json "$work/all.json" \
+    'all(x["probes"]["loops"]["state"] in ("works", "wrong") for x in d["devices"] if x["usable"])'
+
+# ---- what drivers say, by the layer of tests/liar ----
+lying() { # LIES ARGUMENT...: as run
+    lies=$1
+    shift
+    OPENCL_LAYERS=$(cd "$build" && pwd)/tests/liar.so LIAR=$lies
+    export OPENCL_LAYERS LIAR
+    run "$@"
+    unset OPENCL_LAYERS LIAR
+}
+lying 'device=NAME:a lie' --summary --no-probe
+if has 'a lie' out; then
+    lying 'device=PROFILE:EMBEDDED_PROFILE'
+    expect "an embedded device without 64-bit integers: none to use, status 1" gives 1
+    expect "it is refused, with the reason" says 'cannot be used: an embedded profile .* (cles_khr_int64)' out
+    expect "and what would help" says 'What would help: another device' out
+    expect "auto takes none" lacks '^->' out
+    lying 'device=PROFILE:EMBEDDED_PROFILE; device=EXTENSIONS:cl_khr_icd cles_khr_int64' --summary --no-probe
+    expect "one with them is used" gives 0
+    expect "and its reason names the profile" has ' use: .*of the embedded profile' out
+    lying 'reject=-cl-std=CL1.2' --summary -d auto
+    expect "a driver that refuses -cl-std: status 0" gives 0
+    expect "its device is used all the same" has ' use: ' out
+else
+    skip "what drivers say: this loader has no layers, or the layer was not built"
+fi
+
 # ---- choosing, measuring, self-test ----
 run -d 'no such device'
 expect "-d with a text that fits none: status 1" gives 1

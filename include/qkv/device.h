@@ -82,7 +82,9 @@ QKV_API const qkv_device_info *qkv_device_list_device(const qkv_device_list *lis
 
 /*
  * How "auto" chooses; nothing else goes into it, so the choice is the same every time when nothing changed.
- * 1. Devices that cannot be used are refused.
+ * 1. Devices that cannot be used are refused: not available, without a compiler, older than OpenCL 1.2, big-endian, or of
+ *    the embedded profile without 64-bit integers (cles_khr_int64). One of that profile that has them is usable, and its
+ *    reason names the profile: rounding to nearest, infinities and NaN are optional there, so that self-tests may fail.
  * 2. Of a piece of hardware that several platforms show (equal PCI addresses, or equal UUIDs where not both drivers tell
  *    an address) one device stands for all: the fastest where they are measured, else by the platform: the hardware
  *    vendor's own, then rusticl, Clover, PoCL, and those that translate to another interface (clvk, OpenCLOn12, ANGLE).

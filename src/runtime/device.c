@@ -40,6 +40,18 @@ static bool says_no(cl_device_id device, cl_device_info name) {
     return clGetDeviceInfo(device, name, sizeof value, &value, NULL) == CL_SUCCESS && value == CL_FALSE;
 }
 
+/* Is this word in what the driver says? */
+static bool says(cl_device_id device, cl_device_info name, const char *word) {
+    char *text = qkvi_device_text(device, name);
+    bool found = text && qkvi_text_has(text, word);
+    free(text);
+    return found;
+}
+
+bool qkvi_device_embedded(cl_device_id device) {
+    return says(device, CL_DEVICE_PROFILE, "EMBEDDED_PROFILE");
+}
+
 struct refusal {
     const char *reason, *advice;
 };
@@ -57,12 +69,17 @@ static const struct refusal *why_unusable(const qkv_device_info *info) {
                                        "best, such as rusticl, or the CPU through PoCL"};
     static const struct refusal big_endian = {"cannot be used: big-endian devices were never tried",
                                               "the CPU through PoCL, or another device"};
+    static const struct refusal embedded = {"cannot be used: an embedded profile of OpenCL without 64-bit integers "
+                                            "(cles_khr_int64)",
+                                            "another device; a driver with the full profile, if the vendor has one"};
     unsigned major = 0, minor = 0;
     if (says_no(info->device_id, CL_DEVICE_AVAILABLE)) return &unavailable;
     if (says_no(info->device_id, CL_DEVICE_COMPILER_AVAILABLE)) return &no_compiler;
     if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) == 2 && (major < 1 || (major == 1 && minor < 2)))
         return &old;
     if (says_no(info->device_id, CL_DEVICE_ENDIAN_LITTLE)) return &big_endian;
+    if (qkvi_device_embedded(info->device_id) && !says(info->device_id, CL_DEVICE_EXTENSIONS, "cles_khr_int64"))
+        return &embedded;
     return NULL;
 }
 

@@ -70,6 +70,9 @@ qkv_status qkvi_list_judge(struct qkv_device_list *list) {
             praise(&text, &ranking, info);
         else
             explain(&text, list, &ranking, i);
+        if (qkvi_device_embedded(info->device_id))
+            qkvi_text_add(&text,
+                          "; of the embedded profile: each kernel's self-test says whether its arithmetic will do");
         if (text.failed) {
             qkvi_text_free(&text);
             return qkvi_fail_memory("device list");

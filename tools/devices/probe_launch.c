@@ -89,6 +89,13 @@ static void build_failed(struct outcome *outcome, const struct probe_device *dev
     probe_result(outcome, PROBE_ABSENT, "does not compile%s%s", text[0] ? ": " : "", text);
 }
 
+/* As the library does where a driver refuses options: without the first one. NULL where there is none to leave out. */
+static const char *without_standard(const char *options, cl_int code) {
+    static const char standard[] = "-cl-std=CL1.2";
+    if (code != CL_INVALID_BUILD_OPTIONS && code != CL_INVALID_COMPILER_OPTIONS) return NULL;
+    return strncmp(options, standard, strlen(standard)) == 0 ? options + strlen(standard) : NULL;
+}
+
 cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
                        const char *options) {
     cl_int code;
@@ -98,6 +105,8 @@ cl_program probe_build(struct outcome *outcome, const struct probe_device *devic
         return NULL;
     }
     code = clBuildProgram(program, 1, &device->id, options, NULL, NULL);
+    const char *less = without_standard(options, code);
+    if (less) code = clBuildProgram(program, 1, &device->id, less, NULL, NULL);
     if (code == CL_SUCCESS) return program;
     if (code == CL_BUILD_PROGRAM_FAILURE)
         build_failed(outcome, device, program);
