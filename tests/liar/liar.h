@@ -9,10 +9,13 @@
  *   crash=CALL:N           the Nth call ends the process by SIGABRT
  *   delay=CALL:US          every such call takes so many microseconds longer
  *   hide=PART              no device whose name has PART (in this case) is shown, '*' none at all
- *   device=PARAM:VALUE     clGetDeviceInfo(CL_DEVICE_PARAM): a number, a text, or "fail" for CL_INVALID_VALUE
+ *   device=PARAM:VALUE     clGetDeviceInfo(CL_DEVICE_PARAM): a number, or several with ',' between them of which the
+ *                          last stands for all that follow, a text, or "fail" for CL_INVALID_VALUE
  *   size=PARAM:BYTES       clGetDeviceInfo(CL_DEVICE_PARAM) says that the answer has so many bytes
  *   kernel=PARAM:VALUE     clGetKernelWorkGroupInfo(CL_KERNEL_PARAM): a number or "fail"
  *   most=group:N           launches with more work-items a group fail, whatever was said
+ *   most=item:N,N,N        launches with more of them along an axis fail, the last number stands for all that follow
+ *   most=arguments:N       launches of kernels whose arguments have more bytes fail
  *   most=local:N           launches that use more bytes of local memory fail
  *   most=allocation:N      larger buffers are refused
  *   refuse=KERNEL          programs with this kernel do not build

@@ -41,6 +41,7 @@ static const struct parameter device_parameters[] = {
     DEVICE(GLOBAL_MEM_SIZE),
     DEVICE(MAX_MEM_ALLOC_SIZE),
     DEVICE(MAX_CONSTANT_BUFFER_SIZE),
+    DEVICE(MAX_PARAMETER_SIZE),
     DEVICE(MEM_BASE_ADDR_ALIGN),
     DEVICE(NATIVE_VECTOR_WIDTH_FLOAT),
     DEVICE(PREFERRED_VECTOR_WIDTH_FLOAT),
@@ -78,6 +79,8 @@ static bool find_call(unsigned *code, const char *name) {
 static bool check(struct lie *lie) {
     char *end;
     lie->number = strtoull(lie->value, &end, 0);
+    while (*end == ',')
+        (void)strtoull(end + 1, &end, 0);
     lie->is_number = *lie->value && (*end == '\0' || (lie->kind == LIE_FAIL && *end == ':'));
     switch (lie->kind) {
     case LIE_FAIL:
@@ -97,8 +100,9 @@ static bool check(struct lie *lie) {
                find_parameter(&lie->code, kernel_parameters, sizeof kernel_parameters / sizeof *kernel_parameters,
                               lie->subject);
     case LIE_MOST:
-        return lie->is_number && (!strcmp(lie->subject, "group") || !strcmp(lie->subject, "local") ||
-                                  !strcmp(lie->subject, "allocation"));
+        return lie->is_number &&
+               (!strcmp(lie->subject, "group") || !strcmp(lie->subject, "item") || !strcmp(lie->subject, "arguments") ||
+                !strcmp(lie->subject, "local") || !strcmp(lie->subject, "allocation"));
     default:
         return *lie->subject != '\0';
     }
@@ -156,4 +160,11 @@ const struct lie *lies_about_code(enum lie_kind kind, unsigned code) {
     for (size_t i = 0; i < num_lies; i++)
         if (lies[i].kind == kind && lies[i].code == code) return &lies[i];
     return NULL;
+}
+
+unsigned long long lies_number(const struct lie *lie, size_t n) {
+    const char *at = lie->value;
+    for (const char *comma; n > 0 && (comma = strchr(at, ',')) != NULL; n--)
+        at = comma + 1;
+    return strtoull(at, NULL, 0);
 }

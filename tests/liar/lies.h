@@ -26,11 +26,11 @@ enum lie_kind {
 
 struct lie {
     enum lie_kind kind;
-    char subject[64]; /* what follows '=' */
-    char value[64];   /* what follows the first ':'; "" */
-    unsigned code;    /* of CALL and PARAM */
-    unsigned long long number;
-    bool is_number;
+    char subject[64];          /* what follows '=' */
+    char value[64];            /* what follows the first ':'; "" */
+    unsigned code;             /* of CALL and PARAM */
+    unsigned long long number; /* the first */
+    bool is_number;            /* the value is a number, or a list of them */
     long error;
 };
 
@@ -39,6 +39,8 @@ bool lies_tell(const char *text);
 /* The first lie of this kind about this name, or about '*'; NULL. */
 const struct lie *lies_about(enum lie_kind kind, const char *subject);
 const struct lie *lies_about_code(enum lie_kind kind, unsigned code);
+/* The nth number of its value, the last where there are fewer. */
+unsigned long long lies_number(const struct lie *lie, size_t n);
 /* The nth lie of this kind, or NULL. */
 const struct lie *lies_nth(enum lie_kind kind, size_t n);
 
@@ -50,6 +52,8 @@ void spoil_begin(const cl_icd_dispatch *driver);
 void spoil_remember_argument(cl_kernel kernel, cl_uint index, size_t bytes, const void *value);
 /* References to a buffer or kernel that the program gains or gives up. */
 void spoil_count(void *object, long more);
+/* What a kernel's arguments take, each at a multiple of its own size. */
+size_t spoil_argument_bytes(cl_kernel kernel);
 struct launch {
     cl_command_queue queue;
     cl_kernel kernel;

@@ -18,6 +18,7 @@ struct object {
     void *object; /* cl_mem or cl_kernel */
     long references;
     cl_mem arguments[MAX_ARGUMENTS]; /* of a kernel */
+    size_t sizes[MAX_ARGUMENTS];     /* of its arguments; 0: not set */
     struct object *next;
 };
 static struct object *objects;
@@ -51,13 +52,26 @@ void spoil_remember_argument(cl_kernel kernel, cl_uint index, size_t bytes, cons
     if (index >= MAX_ARGUMENTS) return;
     (void)pthread_mutex_lock(&lock);
     struct object *it = *find(kernel);
-    if (it) it->arguments[index] = NULL;
+    if (it) {
+        it->arguments[index] = NULL;
+        it->sizes[index] = value ? bytes : sizeof(cl_mem);
+    }
     if (it && value && bytes == sizeof(cl_mem)) {
         void *candidate;
         memcpy(&candidate, value, sizeof candidate);
         if (candidate && *find(candidate)) it->arguments[index] = candidate;
     }
     (void)pthread_mutex_unlock(&lock);
+}
+
+size_t spoil_argument_bytes(cl_kernel kernel) {
+    size_t bytes = 0;
+    (void)pthread_mutex_lock(&lock);
+    const struct object *it = *find(kernel);
+    for (size_t i = 0; it && i < MAX_ARGUMENTS && it->sizes[i]; i++)
+        bytes = (bytes + it->sizes[i] - 1) / it->sizes[i] * it->sizes[i] + it->sizes[i];
+    (void)pthread_mutex_unlock(&lock);
+    return bytes;
 }
 
 /* A buffer's bytes before the launch, and then after it. */

@@ -34,12 +34,13 @@ static cl_int CL_API_CALL get_devices(cl_platform_id platform, cl_device_type ty
 }
 
 /* Writes the lie in the form of the true answer: of `bytes`, made of numbers of 4 or of 8 bytes. */
-static void write_number(void *out, size_t bytes, unsigned long long number) {
-    const cl_uint small = number > 0xffffffffu ? 0xffffffffu : (cl_uint)number;
-    const cl_ulong large = number;
-    const size_t width = bytes == sizeof small ? sizeof small : sizeof large;
-    for (size_t at = 0; at + width <= bytes; at += width)
-        memcpy((char *)out + at, width == sizeof small ? (const void *)&small : (const void *)&large, width);
+static void write_number(void *out, size_t bytes, const struct lie *lie) {
+    const size_t width = bytes == sizeof(cl_uint) ? sizeof(cl_uint) : sizeof(cl_ulong);
+    for (size_t i = 0; (i + 1) * width <= bytes; i++) {
+        const cl_ulong large = lies_number(lie, i);
+        const cl_uint small = large > 0xffffffffu ? 0xffffffffu : (cl_uint)large;
+        memcpy((char *)out + i * width, width == sizeof small ? (const void *)&small : (const void *)&large, width);
+    }
 }
 
 static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info what, size_t n, void *value,
@@ -60,7 +61,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info wh
     if (size) *size = bytes;
     if (value && n < bytes) return CL_INVALID_VALUE;
     if (value && lie->is_number)
-        write_number(value, bytes, lie->number);
+        write_number(value, bytes, lie);
     else if (value)
         memcpy(value, lie->value, bytes);
     return CL_SUCCESS;
@@ -71,7 +72,7 @@ static cl_int CL_API_CALL get_work_group_info(cl_kernel kernel, cl_device_id dev
     const struct lie *lie = lies_about_code(LIE_KERNEL, what);
     if (lie && !lie->is_number) return CL_INVALID_VALUE;
     cl_int error = driver.clGetKernelWorkGroupInfo(kernel, device, what, n, value, size);
-    if (lie && value && error == CL_SUCCESS) write_number(value, n, lie->number);
+    if (lie && value && error == CL_SUCCESS) write_number(value, n, lie);
     return error;
 }
 
@@ -207,6 +208,13 @@ static cl_int CL_API_CALL set_kernel_arg(cl_kernel kernel, cl_uint index, size_t
     return error;
 }
 
+static bool exceeds_items(const struct launch *l) {
+    const struct lie *lie = lies_about(LIE_MOST, "item");
+    for (cl_uint i = 0; lie && l->local && i < l->dims; i++)
+        if (l->local[i] > lies_number(lie, i)) return true;
+    return false;
+}
+
 static cl_int check_limits(const struct launch *l) {
     size_t items = 1;
     cl_device_id device = NULL;
@@ -214,6 +222,8 @@ static cl_int check_limits(const struct launch *l) {
     for (cl_uint i = 0; l->local && i < l->dims; i++)
         items *= l->local[i];
     if (exceeds("group", items)) return CL_INVALID_WORK_GROUP_SIZE;
+    if (exceeds_items(l)) return CL_INVALID_WORK_ITEM_SIZE;
+    if (exceeds("arguments", spoil_argument_bytes(l->kernel))) return CL_OUT_OF_RESOURCES;
     (void)driver.clGetCommandQueueInfo(l->queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
     (void)driver.clGetKernelWorkGroupInfo(l->kernel, device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
     return exceeds("local", bytes) ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
