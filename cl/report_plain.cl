@@ -58,8 +58,7 @@ kernel void report_received(REPORT_ARGS, global float *received, long8 received_
     received[attention_row(received_view, batch, head, j, SHAPE_SEQ_KV(shape))] = sum;
 }
 
-kernel void report_top(REPORT_ARGS, global int *keys, global float *top_weights, long8 keys_view, long8 top_view, int n,
-                       int wanted)
+kernel void report_top(REPORT_ARGS, int n)
 {
     const long i = (long)get_global_id(0), plane = (long)get_global_id(1);
     if (i >= SHAPE_SEQ_Q(shape))
@@ -75,9 +74,9 @@ kernel void report_top(REPORT_ARGS, global int *keys, global float *top_weights,
         heap_add(&heap, isnan(weight) ? INFINITY : weight, (int)j);
     }
     heap_sort(&heap);
-    const long keys_at = attention_row(keys_view, batch, head, i, SHAPE_SEQ_Q(shape));
-    const long weights_at = attention_row(top_view, batch, head, i, SHAPE_SEQ_Q(shape));
+    const long keys_at = attention_row(scores_view, batch, head, i, SHAPE_SEQ_Q(shape));
+    const long weights_at = attention_row(weights_view, batch, head, i, SHAPE_SEQ_Q(shape));
     for (int r = 0; r < n; r++)
-        top_write(keys, keys_at + r * keys_view.s4, top_weights, weights_at + r * top_view.s4, heap.weight[r],
-                  heap.key[r], wanted);
+        top_write(scores, keys_at + r * scores_view.s4, weights, weights_at + r * weights_view.s4, heap.weight[r],
+                  heap.key[r], h.flags);
 }

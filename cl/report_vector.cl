@@ -167,8 +167,7 @@ static void lists_add(vec *best, ivec *keys, int top, vec weight, ivec hit, int 
     }
 }
 
-kernel void report_queries(REPORT_ARGS, global int *keys, global float *top_weights, long8 keys_view, long8 top_view,
-                           int top, int wanted)
+kernel void report_queries(REPORT_ARGS, int top)
 {
     const long head = (long)get_global_id(1), batch = (long)get_global_id(2), i0 = (long)get_global_id(0) * LANES;
     const long seq_q = SHAPE_SEQ_Q(shape);
@@ -213,10 +212,10 @@ kernel void report_queries(REPORT_ARGS, global int *keys, global float *top_weig
         }
     }
     for (int e = 0; e < n; e++) {
-        const long keys_at = attention_row(keys_view, batch, head, i0 + e, seq_q);
-        const long weights_at = attention_row(top_view, batch, head, i0 + e, seq_q);
+        const long keys_at = attention_row(scores_view, batch, head, i0 + e, seq_q);
+        const long weights_at = attention_row(weights_view, batch, head, i0 + e, seq_q);
         for (int r = 0; r < top; r++)
-            top_write(keys, keys_at + r * keys_view.s4, top_weights, weights_at + r * top_view.s4,
-                      ((const float *)best)[r * LANES + e], ((const int *)best_keys)[r * LANES + e], wanted);
+            top_write(scores, keys_at + r * scores_view.s4, weights, weights_at + r * weights_view.s4,
+                      ((const float *)best)[r * LANES + e], ((const int *)best_keys)[r * LANES + e], h.flags);
     }
 }

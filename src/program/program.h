@@ -64,6 +64,7 @@ struct qkvi_kernel {
     const char *name;   /* as given at creation: static text */
     size_t group_limit; /* CL_KERNEL_WORK_GROUP_SIZE, at least 1 and no more than the device runs */
     size_t local_bytes; /* CL_KERNEL_LOCAL_MEM_SIZE */
+    size_t most_arguments; /* bytes of them that the device takes */
     bool any_group;     /* set by solvers whose work-items share nothing: a driver may choose other groups */
 };
 qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
@@ -71,6 +72,7 @@ qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *pr
 void qkvi_kernel_destroy(struct qkvi_kernel *kernel); /* NULL is allowed */
 /* The work-items of a group that it may have, up to `most`. */
 size_t qkvi_kernel_group(const struct qkvi_kernel *kernel, size_t most);
+/* QKV_UNSUPPORTED where the arguments take more bytes than the device has for them. */
 qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain, const struct qkvi_arg *args,
                            size_t num_args, cl_uint dims, const size_t *global, const size_t *local);
 

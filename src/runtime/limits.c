@@ -7,7 +7,7 @@
 /*
  * QKV_LIMITS lowers what the library believes of a device, so that small devices can be tried on a large one: a
  * comma-separated list of group=N (work-items), rows=N (of them along the second axis), local=BYTES,
- * allocation=BYTES, width=4|8|16, or one of these names.
+ * allocation=BYTES, arguments=BYTES, width=4|8|16, or one of these names.
  */
 struct profile {
     const char *name, *limits;
@@ -29,15 +29,27 @@ static uint32_t vector_width(const qkv_device_info *info) {
     return width >= 16 ? 16 : width >= 8 || width <= 1 ? 8 : 4;
 }
 
-/* Apple's CPU device, for one, takes groups along the first axis only. */
-static size_t group_rows(const qkv_device_info *info) {
-    size_t sizes[16] = {0};
-    cl_int error = clGetDeviceInfo(info->device_id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes, NULL);
-    return error == CL_SUCCESS && sizes[1] ? sizes[1] : 1;
-}
-
 static void lower(size_t *limit, unsigned long long value) {
     if (value < *limit) *limit = (size_t)value;
+}
+
+/* Along the first axis a group may be allowed fewer items than it has altogether. Apple's CPU device, for one, takes
+ * groups along that axis only. */
+static void read_group(struct qkvi_limits *limits, const qkv_device_info *info) {
+    size_t sizes[16] = {0};
+    cl_int error = clGetDeviceInfo(info->device_id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes, NULL);
+    limits->max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1;
+    limits->max_group_rows = error == CL_SUCCESS && sizes[1] ? sizes[1] : 1;
+    if (error == CL_SUCCESS && sizes[0]) lower(&limits->max_work_group_size, sizes[0]);
+}
+
+/* No device may have less than this, but those of the embedded profile, which say so. */
+#define LEAST_ARGUMENTS 1024
+
+static size_t argument_bytes(const qkv_device_info *info) {
+    size_t bytes = 0;
+    cl_int error = clGetDeviceInfo(info->device_id, CL_DEVICE_MAX_PARAMETER_SIZE, sizeof bytes, &bytes, NULL);
+    return error == CL_SUCCESS && bytes ? bytes : LEAST_ARGUMENTS;
 }
 
 static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
@@ -56,6 +68,8 @@ static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
         lower(&limits->local_memory, value);
     else if (key == 10 && !strncmp(item, "allocation", key))
         lower(&limits->max_allocation, value);
+    else if (key == 9 && !strncmp(item, "arguments", key))
+        lower(&limits->max_arguments, value);
     else if (key == 5 && !strncmp(item, "width", key) && (value == 4 || value == 8 || value == 16))
         limits->vector_width = (uint32_t)value;
     else
@@ -67,11 +81,10 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
     for (const char *item = text; *item;) {
         size_t length = strcspn(item, ",");
         if (!apply(limits, item, length))
-            return qkvi_fail(
-                QKV_INVALID_ARGUMENT,
-                "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES or "
-                "width=4|8|16",
-                variable, (int)length, item);
+            return qkvi_fail(QKV_INVALID_ARGUMENT,
+                             "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES, "
+                             "arguments=BYTES or width=4|8|16",
+                             variable, (int)length, item);
         item += length + (item[length] == ',');
     }
     return QKV_OK;
@@ -79,12 +92,11 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
 
 qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *info) {
     *limits = (struct qkvi_limits){
-        .max_work_group_size = info->max_work_group_size ? (size_t)info->max_work_group_size : 1,
-        .max_group_rows = group_rows(info),
         .local_memory = (size_t)info->local_memory,
         /* 0: the driver did not say; then clCreateBuffer decides. */
         .max_allocation =
             info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
+        .max_arguments = argument_bytes(info),
         .max_iterations = SIZE_MAX,
         .compute_units = info->compute_units ? info->compute_units : 1,
         .vector_width = vector_width(info),
@@ -93,6 +105,7 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
         .gpu = info->kind == QKV_DEVICE_GPU,
         .simulator = info->kind == QKV_DEVICE_SIMULATOR,
     };
+    read_group(limits, info);
     const char *width = getenv("QKV_VECTOR_WIDTH");
     if (width && *width) {
         struct qkvi_text text = {0};

@@ -17,10 +17,11 @@ uint64_t qkvi_device_number(cl_device_id device, cl_device_info name); /* of 4 o
 /* ---- device.c ---- */
 /* What the kernels and solvers may rely on; lowered by test profiles, never raised. */
 struct qkvi_limits {
-    size_t max_work_group_size;
+    size_t max_work_group_size; /* along the first axis, and altogether */
     size_t max_group_rows; /* of a work-group's second axis */
     size_t local_memory;   /* bytes */
     size_t max_allocation; /* bytes */
+    size_t max_arguments;  /* bytes of a kernel's */
     uint32_t compute_units;
     size_t max_iterations; /* of all loops of one work-item together; SIZE_MAX on sound devices */
     uint32_t vector_width; /* float lanes for vector kernels: 4, 8 or 16 */

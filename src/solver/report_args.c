@@ -1,8 +1,5 @@
 #include "solver/report_args.h"
 
-/* The same values as in cl/report_args.clh. */
-enum { TOP_KEYS = 1, TOP_WEIGHTS = 2 };
-
 static void set_common(struct qkvi_attention_args *args, const struct qkvi_attention_problem *problem,
                        const struct qkvi_attention_run *run) {
     struct qkvi_attention_run own = *run;
@@ -43,19 +40,11 @@ void qkvi_report_set_keys(struct qkvi_report_args *out, const struct qkvi_attent
 
 void qkvi_report_set_top(struct qkvi_report_args *out, const struct qkvi_attention_problem *problem,
                          const struct qkvi_attention_run *run) {
-    const struct qkvi_view4 *keys = &run->reports.top_keys, *weights = &run->reports.top_weights;
-    set_common(&out->args, problem, run);
-    /* One that is not wanted is never touched, but some implementations reject a NULL argument. */
-    out->top_keys = keys->buffer ? keys->buffer : weights->buffer;
-    out->top_weights = weights->buffer ? weights->buffer : keys->buffer;
-    out->keys_view = qkvi_view4_pack(keys);
-    out->top_view = qkvi_view4_pack(weights);
+    struct qkvi_attention_run own = *run;
+    /* In the place of what these kernels do not write: devices take few bytes of arguments. */
+    own.weights = run->reports.top_weights;
+    own.scores = run->reports.top_keys;
+    qkvi_attention_args_set(&out->args, problem, &own, 0);
     out->top = (cl_int)run->reports.top;
-    out->wanted = (keys->buffer ? TOP_KEYS : 0) | (weights->buffer ? TOP_WEIGHTS : 0);
-    QKVI_ATTENTION_ADD(&out->args, out->top_keys);
-    QKVI_ATTENTION_ADD(&out->args, out->top_weights);
-    QKVI_ATTENTION_ADD(&out->args, out->keys_view);
-    QKVI_ATTENTION_ADD(&out->args, out->top_view);
     QKVI_ATTENTION_ADD(&out->args, out->top);
-    QKVI_ATTENTION_ADD(&out->args, out->wanted);
 }

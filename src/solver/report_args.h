@@ -6,13 +6,13 @@
 
 #define QKVI_MOST_TOP 64 /* as MOST_TOP in cl/report_args.clh */
 
-/* The reports' own scores and weights in the place of attention's, and what kernels take beyond these. `args` points
+/* The reports' own tensors in the place of attention's scores and weights, and what kernels take beyond these. `args` points
  * into itself and these fields: do not copy it. */
 struct qkvi_report_args {
     struct qkvi_attention_args args;
     cl_int stage, dtype;
-    cl_mem received, top_keys, top_weights;
-    cl_long8 received_view, keys_view, top_view;
+    cl_mem received;
+    cl_long8 received_view;
     cl_int top, wanted;
 };
 
