@@ -156,6 +156,8 @@ qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, 
     qkvi_attempt_end(&attempt, status);
     qkvi_text_free(&what);
     if (!status) qkvi_cache_keep(programs);
+    /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
+    if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
     return status;
 }
 
@@ -186,8 +188,6 @@ static qkv_status try_candidates(struct qkvi_plan *out, struct qkvi_programs *pr
         if (!status) return QKV_OK;
         qkvi_fail_prefix(status, "solver %s=%s", qkvi_operation_name(problem->operation), candidates[i]->name);
         qkvi_text_add(reasons, "%s%.1500s", i ? "\n" : "", qkv_error_message());
-        /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
-        if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
         if (is_fatal(status)) return status;
         if (count > 1) tell(programs, problem, candidates[i], status);
     }
