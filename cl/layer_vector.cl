@@ -18,7 +18,8 @@
  * attention_vector.cl.
  * `places`: (offset, batch, head and row stride) of q, k, v and heads; their dims lie side by side.
  * `shape`: batch, heads, key heads, rows of a sequence, where the counters begin. `grids`: chunks, column groups and
- * bands of the first and, from element 4 on, of the last phase.
+ * bands of the first and, from element 4 on, of the last phase. Views and sizes as in linear.clh, less what the last
+ * projection has no use for, as devices take few bytes of arguments; element 7 of sizes_o is out's columns.
  */
 #include "common.clh"
 #include "exp2.clh"
@@ -36,12 +37,23 @@
 #ifndef MAX_KEYS
 #define MAX_KEYS 64
 #endif
-/* What one work-group wrote before it raised a counter, another reads after it: OpenCL 1.2 leaves that open, the compilers
- * that CPUs have do not. Where this does not build the steps are taken one by one. ALONE: there is one work-group only. */
+/*
+ * What one work-group wrote before it raised a counter, another reads after it: OpenCL 1.2 leaves that open, compilers for
+ * a processor do not. By way of SPIR only who knows the translator can say (TRANSLATED); a simulator may end where it
+ * finds a fence. Where this does not build the steps are taken one by one. ALONE: there is one work-group only.
+ */
+#ifndef ALONE
+#define ALONE 1
+#endif
+#ifndef TRANSLATED
+#define TRANSLATED 0
+#endif
 #if ALONE
 #define FENCE mem_fence(CLK_GLOBAL_MEM_FENCE)
-#else
+#elif QKV_CPU_COMPILER || TRANSLATED
 #define FENCE __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#else
+#error "work-groups can tell each other nothing: this compiler's target is no processor that is known"
 #endif
 /* Looks at a counter before giving up: longer than any job takes, much shorter than anybody would notice. */
 #define PATIENCE 200000
@@ -161,24 +173,28 @@ static bool await_phase(volatile global int *phase, int jobs, bool done)
     return done;
 }
 
-#define CHUNK(job, grid) (job) % (int)grid.s0
-#define GROUP(job, grid) (job) / (int)grid.s0 % (int)grid.s1
-#define BAND(job, grid) (job) / (int)(grid.s0 * grid.s1)
+#define CHUNK(job, grid) (job) % grid.s0
+#define GROUP(job, grid) (job) / grid.s0 % grid.s1
+#define BAND(job, grid) (job) / (grid.s0 * grid.s1)
 
-kernel void layer_vector(LINEAR_ARGS, global float *heads, global const float *packed_o, global const float *bias_o,
-                         global float *o0, global float *o1, global float *o2, global float *o3, long16 views_o_x0,
-                         long16 views_o_12, long16 view_o_3_widths, long8 sizes_o, volatile global int *counters,
-                         long16 places, long8 shape, long8 grids, float scale)
+/* Of an only output: what LINEAR_ARGS has of the slots that are not used. */
+#define ONLY_VIEWS(view) (long16)(view, view)
+#define ONLY_WIDTHS(view, panels, features) (long16)(view, 0, (long3)(panels), (long4)(features))
+
+kernel void layer_vector(global const float *x, global const float *packed, global const float *bias, global float *q,
+                         global float *k, global float *v, global float *heads, global const float *packed_o,
+                         global const float *bias_o, global float *out, volatile global int *counters, int8 grids,
+                         long16 views_x0, long16 views_12, long16 view_3_widths, long16 views_heads_out,
+                         long16 places, long8 sizes, long8 sizes_o, long8 shape, float scale)
 {
-    const long4 grid_in = grids.lo, grid_out = grids.hi;
-    const int jobs_in = (int)(grid_in.s0 * grid_in.s1 * grid_in.s2);
-    const int jobs_out = (int)(grid_out.s0 * grid_out.s1 * grid_out.s2);
+    const int4 grid_in = grids.lo, grid_out = grids.hi;
+    const int jobs_in = grid_in.s0 * grid_in.s1 * grid_in.s2, jobs_out = grid_out.s0 * grid_out.s1 * grid_out.s2;
     const int jobs_attention = (int)(shape.s0 * shape.s1 * ((shape.s3 + VW - 1) / VW));
     counters += shape.s4;
     const int own = (int)get_group_id(0);
     bool done = false;
     for (int job, share = own; (job = take_job(PHASE(0), jobs_in, &share)) >= 0;) {
-        linear_group(x, packed, bias, out0, out1, out2, out3, views_x0, views_12, view_3_widths, sizes,
+        linear_group(x, packed, bias, q, k, v, q, views_x0, views_12, view_3_widths, sizes,
                      CHUNK(job, grid_in), grid_in.s0, GROUP(job, grid_in), BAND(job, grid_in));
         done = finish_job(PHASE(0), jobs_in);
     }
@@ -186,14 +202,15 @@ kernel void layer_vector(LINEAR_ARGS, global float *heads, global const float *p
         return;
     done = false;
     for (int job, share = own; (job = take_job(PHASE(1), jobs_attention, &share)) >= 0;) {
-        attend_job(job, out0, out1, out2, heads, places, shape, scale);
+        attend_job(job, q, k, v, heads, places, shape, scale);
         done = finish_job(PHASE(1), jobs_attention);
     }
     if (!await_phase(PHASE(1), jobs_attention, done))
         return;
     for (int job, share = own; (job = take_job(PHASE(2), jobs_out, &share)) >= 0;)
-        linear_group(heads, packed_o, bias_o, o0, o1, o2, o3, views_o_x0, views_o_12, view_o_3_widths, sizes_o,
-                     CHUNK(job, grid_out), grid_out.s0, GROUP(job, grid_out), BAND(job, grid_out));
+        linear_group(heads, packed_o, bias_o, out, out, out, out, views_heads_out, ONLY_VIEWS(views_heads_out.hi),
+                     ONLY_WIDTHS(views_heads_out.hi, sizes_o.s2, sizes_o.s7), sizes_o, CHUNK(job, grid_out),
+                     grid_out.s0, GROUP(job, grid_out), BAND(job, grid_out));
 }
 
 kernel void layer_clear(global int *counters, long offset, int count)

@@ -2,10 +2,13 @@
  * the one before, takes as long as the work. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "solver/linear_vector.h"
 
-/* Counters of every phase, see cl/layer_vector.cl. */
+/* Where cl/layer_vector.cl has the columns of the last projection. */
+#define SIZE_OF_OUT 7
+/* Counters of every phase, see there. */
 #define PHASES 3
 #define LINE 16
 /* A few tokens are not worth waking more cores for; and what a driver says of their number is not believed. */
@@ -56,11 +59,17 @@ static qkv_status create_linear(void **state, struct qkvi_programs *programs, si
     return qkvi_linear_vector.create(state, programs, &problem);
 }
 
+/* Does a fence become one on the way from SPIR to the processor? Intel's translator, for one, sees to that. */
+static bool is_translated_well(const struct qkvi_runtime *rt) {
+    return !strcmp(rt->info.platform_name, "Intel(R) OpenCL");
+}
+
 static qkv_status create_kernels(struct layer_vector *layer, struct qkvi_programs *programs) {
-    char tiles[QKVI_LINEAR_VECTOR_OPTIONS], options[QKVI_LINEAR_VECTOR_OPTIONS + 96];
+    char tiles[QKVI_LINEAR_VECTOR_OPTIONS], options[QKVI_LINEAR_VECTOR_OPTIONS + 112];
     qkvi_linear_vector_options(tiles, sizeof tiles, layer->in);
-    snprintf(options, sizeof options, "%s -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMAX_KEYS=%d -DALONE=%d", tiles,
-             layer->problem.head_dim, layer->problem.value_dim, QKVI_LAYER_ROWS, layer->groups == 1);
+    snprintf(options, sizeof options, "%s -DHEAD_DIM=%zu -DVALUE_DIM=%zu -DMAX_KEYS=%d -DALONE=%d -DTRANSLATED=%d",
+             tiles, layer->problem.head_dim, layer->problem.value_dim, QKVI_LAYER_ROWS, layer->groups == 1,
+             is_translated_well(programs->rt));
     qkv_status status = qkvi_kernel_create(&layer->kernel, programs, "layer_vector", options, "layer_vector");
     return status ? status : qkvi_kernel_create(&layer->clear, programs, "layer_vector", options, "layer_clear");
 }
@@ -117,27 +126,35 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     const struct qkvi_layer_run *run = opaque;
     const struct qkvi_attention_run *a = run->attention;
     struct qkvi_linear_args in, out;
-    size_t in_grid[3], out_grid[3], count = 0;
+    size_t in_grid[3], out_grid[3];
     qkvi_linear_vector_arrange(&in, in_grid, layer->in, run->in);
     qkvi_linear_vector_arrange(&out, out_grid, layer->out, run->out);
     cl_long16 places;
     find_places(&places, a);
     const cl_long8 shape = {{(cl_long)a->batch, (cl_long)layer->problem.num_heads, (cl_long)layer->problem.num_kv_heads,
                              (cl_long)a->seq_q, (cl_long)(run->workspace_offset / sizeof(cl_int))}};
-    cl_long8 grids = {{0}};
+    cl_int8 grids = {{0}};
     for (size_t i = 0; i < 3; i++) {
-        grids.s[i] = (cl_long)in_grid[i];
-        grids.s[4 + i] = (cl_long)out_grid[i];
+        grids.s[i] = (cl_int)in_grid[i];
+        grids.s[4 + i] = (cl_int)out_grid[i];
     }
-    struct qkvi_arg args[2 * QKVI_LINEAR_NUM_ARGS + 5];
-    for (size_t i = 0; i < QKVI_LINEAR_NUM_ARGS; i++)
+    out.sizes.s[SIZE_OF_OUT] = (cl_long)run->out->weights->out_features[0];
+    /* Of each: x, packed weights, biases, outputs. */
+    struct qkvi_arg args[21];
+    size_t count = 0;
+    for (size_t i = 0; i < 6; i++)
         args[count++] = in.list[i];
-    for (size_t i = 0; i < QKVI_LINEAR_NUM_ARGS; i++)
+    for (size_t i = 0; i < 4; i++)
         args[count++] = out.list[i];
     args[count++] = QKVI_ARG(run->workspace);
-    args[count++] = QKVI_ARG(places);
-    args[count++] = QKVI_ARG(shape);
     args[count++] = QKVI_ARG(grids);
+    for (size_t i = 0; i < QKVI_COUNT(in.views); i++)
+        args[count++] = QKVI_ARG(in.views[i]);
+    args[count++] = QKVI_ARG(out.views[0]);
+    args[count++] = QKVI_ARG(places);
+    args[count++] = QKVI_ARG(in.sizes);
+    args[count++] = QKVI_ARG(out.sizes);
+    args[count++] = QKVI_ARG(shape);
     args[count++] = QKVI_ARG(a->scale);
     const size_t jobs = in_grid[0] * in_grid[1] * in_grid[2], local = 1;
     const size_t groups = layer->groups < jobs ? layer->groups : jobs;
