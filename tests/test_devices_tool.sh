@@ -174,6 +174,10 @@ expect "it names what comes near" has 'global_memory' err
 expect "kernels run" json "$work/all.json" 'all(x["probes"]["kernels"]["state"] == "works" for x in d["devices"] if x["usable"])'
 expect "nothing crashed, hung or was left out" json "$work/all.json" \
     'all(o["state"] not in ("crashed", "hung", "skipped") for x in d["devices"] if x["usable"] for o in x["probes"].values())'
+expect "on PoCL no probe fails, and loops run to their end" json "$work/all.json" \
+    'all(o["state"] != "failed" and x["probes"]["loops"]["state"] == "works"
+         for x in d["devices"] if x["usable"] and x["platform"] == "Portable Computing Language"
+         for o in x["probes"].values())'
 expect "loops were run, to their end or not" json "$work/all.json" \
     'all(x["probes"]["loops"]["state"] in ("works", "wrong") for x in d["devices"] if x["usable"])'
 # What works may be less than the driver says, never more than was tried.
@@ -185,6 +189,13 @@ expect "a work-group ran, at most the claim, and what that says of the claim" js
 expect "local memory was written, and so" json "$work/all.json" \
     'all('"$fits"' and o["claimed"] == x["local_memory"] for x in d["devices"] if x["auto"]
          for o in [x["probes"]["local_bytes"]])'
+# shellcheck disable=SC2317
+embeds_nothing() {
+    echo '#include "no-such-file.cl"' >"$work/lost.cl"
+    ! tools/embed-kernels --text "$work/lost.cl" >"$work/out" 2>"$work/err" && has 'no-such-file' err &&
+        ! tools/embed-kernels "$work/lost.cl" >"$work/out" 2>>"$work/err"
+}
+expect "a kernel whose include is not there is not built" embeds_nothing
 expect "an allocation was written, at most the claim" json "$work/all.json" \
     'all(0 < x["probes"]["allocation"]["value"] <= x["max_allocation"] for x in d["devices"] if x["auto"])'
 expect "a claim and a finding that differ are marked, others not" json "$work/all.json" \
