@@ -113,6 +113,12 @@ if [ "$(find "$work/icd-both" -name '*.icd' | wc -l)" -gt 1 ]; then
     expect "auto takes a device that does not work: said, with the one to name" \
         says "\"auto\" takes $auto, Fake GPU, which does not work To do: export QKV_DEVICE=[0-9]:[0-9]" out
     expect "status 0: there is another one" gives 0
+    run --best decode
+    expect "--best passes over what does not work" has '^qkv-devices: [0-9]*:0, Fake GPU, is passed over: it cannot be used' err
+    expect "and names what does" [ "$status$(cat "$work/out")" = "0$(with -- --json - && python3 -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+print([x["selector"] for x in d["devices"] if x["name"] != "Fake GPU"][0])' "$work/out")" ]
     expect "nothing is left behind" [ -z "$(find "$work" -name 'qkv-devices-*')" ]
 else
     skip "a bad driver beside a good one: no PoCL here"
@@ -162,6 +168,22 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
         expect "local memory that does not hold" json "$work/out" 'd["devices"][0]["probes"]["local_bytes"]["state"] == "wrong"'
     with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=memory_check -- -d auto --json
     expect "an allocation that does not hold" json "$work/out" 'd["devices"][0]["probes"]["allocation"]["state"] == "wrong"'
+    # What the tool refuses it does not recommend either.
+    with LD_PRELOAD="$LD_PRELOAD" LYING_ENQUEUE=basic -- -d auto --json
+    expect "no kernel can be enqueued: refused, and not usable" json "$work/out" \
+        '(d["devices"][0]["verdict"], d["devices"][0]["usable"]) == ("refused", False)'
+    expect "nor the best for anything" json "$work/out" \
+        'all(b is None or b["selector"] != d["devices"][0]["selector"] for b in d["best"].values())'
+    alone=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["best"]["decode"] is None)' "$work/out")
+    with LD_PRELOAD="$LD_PRELOAD" LYING_ENQUEUE=basic -- --best decode
+    expect "--best says that it is passed over" has 'is passed over: it cannot be used' err
+    [ "$alone" != True ] || expect "--best prints nothing then, status 1" [ "$status$(cat "$work/out")" = 1 ]
+    with LD_PRELOAD="$LD_PRELOAD" LYING_ENQUEUE=group_size -- -d auto
+    expect "no work-group of any size: refused" says 'cannot be used: no size of work-group works: clEnqueueNDRange' out
+    expect "and status 1" gives 1
+    with LD_PRELOAD="$LD_PRELOAD" LYING_ENQUEUE=memory_fill -- -d auto
+    expect "no allocation of any size: refused" says 'cannot be used: no allocation works: ' out
+    expect "and status 1 as well" gives 1
     with LD_PRELOAD="$LD_PRELOAD" LYING_CRASH=-cl -- -d auto --self-test
     expect "a self-test that crashes: status 1" gives 1
     # Its last words may be its compiler's, which has a handler of its own.

@@ -178,8 +178,11 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         if (!only && machine_device(machine, options->selector)) only = options->selector;
         if (!only) fprintf(stderr, "qkv-devices: %s\n", text_at(machine, "selection_error"));
     }
-    if (only || !options->selector) work_on_devices(machine, options, only);
-    judge_devices(machine);
+    if (options->best)
+        try_best(machine, options);
+    else if (only || !options->selector)
+        work_on_devices(machine, options, only);
+    if (!options->best) (void)judge_devices(machine, options);
     bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
     if (nothing || shows_machine(options)) {
         find_driver_problems(machine, options->seconds);

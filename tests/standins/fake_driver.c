@@ -4,6 +4,8 @@
  *   FAKE_DRIVER_CRASH, FAKE_DRIVER_HANG   the function in which it aborts, or sleeps: clGetDeviceIDs, clCreateContext ...
  *   FAKE_DRIVER_DEVICES=0                 the platform has no device
  *   FAKE_DRIVER_FAIL                      the query that fails, as a number: 0x102C
+ *   FAKE_DRIVER_EMPTY, FAKE_DRIVER_HUGE   the query that is answered with no byte, or with 2^64 - 1
+ *   FAKE_DRIVER_NAME                      the device's name
  *   FAKE_DRIVER_COMPILER=0                the device has no compiler
  */
 #include <CL/cl.h>
@@ -66,10 +68,15 @@ static cl_int CL_API_CALL device_ids(cl_platform_id id, cl_device_type type, cl_
     return CL_SUCCESS;
 }
 
+static int is_query(const char *variable, cl_device_info name) {
+    const char *value = getenv(variable);
+    return value && strtoul(value, NULL, 0) == name;
+}
+
 static const char *text_of(cl_device_info name) {
     switch (name) {
     case CL_DEVICE_NAME:
-        return "Fake GPU";
+        return getenv("FAKE_DRIVER_NAME") ? getenv("FAKE_DRIVER_NAME") : "Fake GPU";
     case CL_DEVICE_VENDOR:
         return "Fake \033[31mvendor";
     case CL_DEVICE_VERSION:
@@ -89,13 +96,16 @@ static const char *text_of(cl_device_info name) {
 
 static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size_t size, void *value,
                                       size_t *out_size) {
-    const char *text = text_of(name), *fails = getenv("FAKE_DRIVER_FAIL");
+    const char *text = text_of(name);
+    const cl_ulong huge = ~(cl_ulong)0;
     const cl_platform_id of = (cl_platform_id)&platform;
     cl_ulong wide = 1 << 30;
     cl_uint narrow = 1;
     (void)id;
     reach("clGetDeviceInfo");
-    if (fails && strtoul(fails, NULL, 0) == name) return CL_OUT_OF_RESOURCES;
+    if (is_query("FAKE_DRIVER_FAIL", name)) return CL_OUT_OF_RESOURCES;
+    if (is_query("FAKE_DRIVER_EMPTY", name)) return answer(&huge, 0, size, value, out_size);
+    if (is_query("FAKE_DRIVER_HUGE", name)) return answer(&huge, sizeof huge, size, value, out_size);
     if (text) return answer(text, strlen(text) + 1, size, value, out_size);
     if (name == CL_DEVICE_PLATFORM) return answer(&of, sizeof of, size, value, out_size);
     if (name == CL_DEVICE_MAX_CLOCK_FREQUENCY || name == CL_DEVICE_NATIVE_VECTOR_WIDTH_DOUBLE) narrow = 0;

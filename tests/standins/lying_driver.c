@@ -3,6 +3,8 @@
  *   LYING_EXTENSION       an extension that is claimed and not there
  *   LYING_GROUP           times the largest work-group is claimed, along its first axis too
  *   LYING_CRASH, _HANG    part of the build options at which a build aborts, or sleeps
+ *   LYING_QUERY           the query that fails, as a number: 0x1010
+ *   LYING_ENQUEUE         part of the names of the kernels that cannot be enqueued
  *   LYING_WRONG           part of the name of the kernels whose results come back wrong
  */
 #define _GNU_SOURCE 1 /* RTLD_NEXT */
@@ -39,7 +41,8 @@ static cl_int longer_extensions(cl_int code, const char *more, size_t size, char
 CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_info name, size_t size, void *value,
                                                 size_t *out_size) {
     REAL(clGetDeviceInfo);
-    const char *extension = getenv("LYING_EXTENSION"), *times = getenv("LYING_GROUP");
+    const char *extension = getenv("LYING_EXTENSION"), *times = getenv("LYING_GROUP"), *query = getenv("LYING_QUERY");
+    if (query && strtoul(query, NULL, 0) == name) return CL_OUT_OF_RESOURCES;
     cl_int code = next(device, name, size, value, out_size);
     if (name == CL_DEVICE_EXTENSIONS && extension) return longer_extensions(code, extension, size, value, out_size);
     if ((name == CL_DEVICE_MAX_WORK_GROUP_SIZE || name == CL_DEVICE_MAX_WORK_ITEM_SIZES) && times &&
@@ -67,6 +70,16 @@ CL_API_ENTRY cl_kernel CL_API_CALL clCreateKernel(cl_program program, const char
     REAL(clCreateKernel);
     spoil = has(name, "LYING_WRONG");
     return next(program, name, code);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+                                                       const size_t *offset, const size_t *global, const size_t *local,
+                                                       cl_uint num, const cl_event *list, cl_event *event) {
+    REAL(clEnqueueNDRangeKernel);
+    char name[256] = "";
+    (void)clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name, name, NULL);
+    if (has(name, "LYING_ENQUEUE")) return CL_OUT_OF_RESOURCES;
+    return next(queue, kernel, dimensions, offset, global, local, num, list, event);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool wait, size_t offset,

@@ -1,8 +1,10 @@
 /* The child that lists platforms and devices, with everything their drivers say of them. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "devices/child.h"
+#include "devices/machine.h"
 #include "devices/measure.h"
 #include "devices/property.h"
 
@@ -53,6 +55,22 @@ static void add_selected(json_t *root, const qkv_device_list *list, const char *
         json_object_set_new(root, "selection_error", text_value(qkv_error_message()));
 }
 
+/* What the tool found not to work: out of the question for the library's ranking. */
+static void leave_out(json_t *root, qkv_device_list *list) {
+    size_t index;
+    char selector[48];
+    const char *without = getenv(WITHOUT_VARIABLE);
+    if (!without) return;
+    for (size_t i = 0; i < qkv_device_list_num_devices(list); i++) {
+        /* The list is this process's own, and nobody else reads it. */
+        qkv_device_info *info = (qkv_device_info *)(uintptr_t)qkv_device_list_device(list, i);
+        snprintf(selector, sizeof selector, " %s ", info->selector);
+        if (strstr(without, selector)) info->usable = 0;
+    }
+    bool some = qkv_device_list_select(&index, list, "auto") == QKV_OK;
+    json_object_set_new(root, "auto", some ? text_value(qkv_device_list_device(list, index)->selector) : json_null());
+}
+
 int child_list(const char *selector) {
     cl_platform_id ids[MAX_PLATFORMS];
     cl_uint num_ids = 0;
@@ -73,6 +91,7 @@ int child_list(const char *selector) {
         json_array_append_new(devices, device_value(info));
         if (info->is_auto) json_object_set_new(root, "auto", text_value(info->selector));
     }
+    leave_out(root, list);
     json_object_set_new(root, "platforms", platforms);
     json_object_set_new(root, "devices", devices);
     json_object_set_new(root, "best", measure_best_json(list));

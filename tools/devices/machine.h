@@ -50,8 +50,13 @@ void measure_in_child(json_t *device, double seconds);
 void self_test_in_child(json_t *device, double seconds);
 bool self_test_passed(const json_t *device);
 
-/* verdict.c. The library's verdict, but "refused" where a device did not stand the trial. */
-void judge_devices(json_t *machine);
+/* verdict.c. The library's verdict, but "refused" where a device did not stand the trial: what is best is then found
+ * anew among the rest. True if there was one. */
+bool judge_devices(json_t *machine, const struct options *options);
+/* Tries the device that --best would name, and the next one where that is refused. */
+void try_best(json_t *machine, const struct options *options);
+/* Selectors, a blank on either side of each: what a listing leaves out where it says which is best. For the child. */
+#define WITHOUT_VARIABLE "QKV_DEVICES_WITHOUT"
 /* The device that is best to name where "auto" takes one that does not work; NULL where there is none. */
 const char *best_usable(const json_t *machine);
 

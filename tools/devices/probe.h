@@ -47,11 +47,13 @@ struct probe {
     const char *key;
     const char *label;
     enum probe_unit unit;
-    bool essential; /* the library cannot work without it */
+    bool essential; /* the library cannot work without it: it must work, of an amount something must be found */
     void (*run)(struct outcome *outcome, const struct probe_device *device);
 };
 extern const struct probe probes[];
 extern const size_t num_probes;
+/* What was found, a member of "probes", leaves the library without what it cannot work without. */
+bool probe_fails_essential(const struct probe *probe, const json_t *outcome);
 const struct probe *probe_find(const char *name); /* by key or QKV_PROBE_KEY, in any case */
 
 /* ---- probe_launch.c: what the probes share ---- */

@@ -85,10 +85,11 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
 #define HALVINGS 10
 
 /*
- * `size` itself; where that fails, by halves between what works and what does not. The outcome's value is what works, its
- * detail what went wrong at `size`. Sizes are multiples of `unit`.
+ * `size` itself; where that fails, by halves between what works and what does not, and if nothing does `least`. The
+ * outcome's value is what works, its detail what went wrong at `size`. Sizes are multiples of `unit` but for `least`.
  */
 static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t unit,
+                            size_t least,
                             bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
     size_t low = 0, high = size;
     bool good = attempt(outcome, device, size);
@@ -101,6 +102,7 @@ static void largest_working(struct outcome *outcome, const struct probe_device *
         else
             high = middle;
     }
+    if (!good && low == 0 && least < high && attempt(outcome, device, least)) low = least;
     outcome->value = good ? size : low;
     outcome->has_value = outcome->value > 0;
     if (good)
@@ -144,7 +146,7 @@ void probe_group_size(struct outcome *outcome, const struct probe_device *device
     if (axis && axis < claimed) claimed = axis;
     probe_claim(outcome, claimed);
     if (claimed == 0) claimed = 1024;
-    largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, attempt_group);
+    largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, 1, attempt_group);
 }
 
 static bool local_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t bytes) {
@@ -190,5 +192,5 @@ static bool attempt_local(struct outcome *outcome, const struct probe_device *de
 void probe_local_memory(struct outcome *outcome, const struct probe_device *device) {
     size_t claimed = (size_t)probe_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
     probe_claim(outcome, claimed);
-    largest_working(outcome, device, claimed, 16, attempt_local);
+    largest_working(outcome, device, claimed, 16, 16, attempt_local);
 }

@@ -119,6 +119,7 @@ static void search(struct outcome *outcome, const struct memory_kernels *kernels
         else
             high = middle;
     }
+    if (low == 0 && high > 4096 && attempt(outcome, kernels, device, 4096)) low = 4096;
     format_bytes(text, sizeof text, (json_int_t)most);
     outcome->has_value = low > 0;
     outcome->value = low;

@@ -24,9 +24,9 @@ const struct probe probes[] = {
     {"integer_dot", "integer dot product", PROBE_YES_NO, false, probe_dot},
     {"subgroups", "subgroups", PROBE_YES_NO, false, probe_subgroups},
     {"shuffle", "subgroup shuffle", PROBE_YES_NO, false, probe_shuffle},
-    {"group_size", "largest work-group", PROBE_COUNT, false, probe_group_size},
+    {"group_size", "largest work-group", PROBE_COUNT, true, probe_group_size},
     {"local_bytes", "local memory", PROBE_BYTES, false, probe_local_memory},
-    {"allocation", "largest allocation written", PROBE_BYTES, false, probe_allocation},
+    {"allocation", "largest allocation written", PROBE_BYTES, true, probe_allocation},
 };
 const size_t num_probes = sizeof probes / sizeof probes[0];
 
@@ -35,6 +35,14 @@ const struct probe *probe_find(const char *name) {
     for (size_t i = 0; i < num_probes; i++)
         if (strcasecmp(name, probes[i].key) == 0) return &probes[i];
     return NULL;
+}
+
+bool probe_fails_essential(const struct probe *probe, const json_t *outcome) {
+    const char *state = json_string_value(json_object_get(outcome, "state"));
+    if (!probe->essential || !state || strcmp(state, "works") == 0) return false;
+    if (probe->unit == PROBE_YES_NO) return true;
+    /* A driver may crash or hang at the largest, or not have got there: smaller ones may work. */
+    return strcmp(state, "failed") == 0 || strcmp(state, "wrong") == 0 || strcmp(state, "absent") == 0;
 }
 
 static char *device_extensions(cl_device_id device) {

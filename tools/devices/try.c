@@ -49,14 +49,13 @@ static bool blame(struct trial *trial, const struct child_end *end, double limit
     child_describe(what, sizeof what, end, limit);
     snprintf(detail, sizeof detail, "the driver %s%s%s", what, end->words[0] ? ": " : "", end->words);
     put(trial, end->timed_out ? PROBE_HUNG : PROBE_CRASHED, detail);
-    return !end->timed_out && !probe->essential && crashes < MAX_CRASHES;
+    return !end->timed_out && !probe_fails_essential(probe, json_object_get(trial->outcomes, probe->key)) &&
+           crashes < MAX_CRASHES;
 }
 
 static bool essential_failed(const struct trial *trial) {
     for (size_t i = 0; i < trial->next; i++) {
-        const json_t *outcome = json_object_get(trial->outcomes, probes[i].key);
-        const char *state = json_string_value(json_object_get(outcome, "state"));
-        if (probes[i].essential && state && strcmp(state, "works") != 0) return true;
+        if (probe_fails_essential(&probes[i], json_object_get(trial->outcomes, probes[i].key))) return true;
     }
     return false;
 }
