@@ -160,6 +160,11 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
     with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout "$patience"
     expect "a hang in one probe is that probe's" says 'fp16 arithmetic - hangs: the driver did not answer' out
     expect "the ones before it count" has '^  infinities and NaN kept  *yes  *yes$' out
+    # No lie, but a busy machine. What is timed must come out the same.
+    run -d auto --prop fast_fma
+    cp "$work/out" "$work/fma"
+    with LD_PRELOAD="$LD_PRELOAD" LYING_SLOW=chain_fma -- -d auto --prop fast_fma
+    expect "a machine that is busy for a while does not make fma() slow" cmp -s "$work/out" "$work/fma"
     with LD_PRELOAD="$LD_PRELOAD" LYING_WRONG=basic -- -d auto
     expect "a wrong result: refused" says 'cannot be used: a small kernel gives a wrong result: work-item 0 computes' out
     expect "a wrong result: status 1" gives 1

@@ -65,10 +65,13 @@ struct launch {
     void *out; /* argument 0, zeroed before, read back after */
     size_t out_bytes;
     const cl_int *steps; /* argument 2, unless NULL */
-    double *seconds;     /* unless NULL: the shortest of several runs */
 };
 /* False, with the outcome filled, where a build or a call fails. */
 bool probe_launch(struct outcome *outcome, const struct probe_device *device, const struct launch *launch);
+/* How many times as long the first one takes as the second. Measured again where that is more than `suspicious`, which a
+ * busy machine may have brought about. */
+bool probe_race(double *ratio, struct outcome *outcome, const struct probe_device *device,
+                const struct launch launches[2], double suspicious);
 cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
                        const char *options);
 void probe_result(struct outcome *outcome, enum probe_state state, const char *format, ...)

@@ -6,6 +6,7 @@
 #include "devices/probe.h"
 
 static const char baseline[] = "-cl-std=CL1.2";
+#define FAST 2.0
 
 static bool run_numbers(struct outcome *outcome, const struct probe_device *device, const char *kernel, void *out,
                         size_t out_bytes, const void *in, size_t in_bytes) {
@@ -130,35 +131,35 @@ void probe_wide_integers(struct outcome *outcome, const struct probe_device *dev
         probe_result(outcome, PROBE_ABSENT, "size_t has %d bytes", (int)out[5]);
 }
 
-/* The shortest of several runs of the chain, in seconds. */
-static bool time_chain(double *seconds, struct outcome *outcome, const struct probe_device *device,
-                       const char *kernel) {
+/* How many times as long a chain of fma() takes as one of mad(). */
+static bool time_chains(double *ratio, struct outcome *outcome, const struct probe_device *device) {
     const cl_float in[2] = {0.999f, 0.001f};
-    const cl_int steps = 50000;
-    cl_float out[4];
-    const struct launch launch = {.source = tool_source_probe_numbers,
-                                  .options = baseline,
-                                  .kernel = kernel,
-                                  .global = 1,
-                                  .local = 1,
-                                  .in = in,
-                                  .in_bytes = sizeof in,
-                                  .out = out,
-                                  .out_bytes = sizeof out,
-                                  .steps = &steps,
-                                  .seconds = seconds};
-    return probe_launch(outcome, device, &launch);
+    const cl_int steps = 30000;
+    cl_float out[2][4];
+    struct launch launches[2];
+    for (int i = 0; i < 2; i++)
+        launches[i] = (struct launch){.source = tool_source_probe_numbers,
+                                      .options = baseline,
+                                      .kernel = i ? "chain_mad" : "chain_fma",
+                                      .global = 1,
+                                      .local = 1,
+                                      .in = in,
+                                      .in_bytes = sizeof in,
+                                      .out = out[i],
+                                      .out_bytes = sizeof out[i],
+                                      .steps = &steps};
+    return probe_race(ratio, outcome, device, launches, FAST);
 }
 
 /*
- * One instruction on one device and a software routine on another. mad() may be two instructions, so up to twice its
- * time is fast. The compiler claims it with FP_FAST_FMAF.
+ * One instruction on one device and a software routine on another. mad() may be two instructions, so less than twice its
+ * time (FAST) is fast. The compiler claims it with FP_FAST_FMAF.
  */
 void probe_fma(struct outcome *outcome, const struct probe_device *device) {
     const float a = 1 + ldexpf(1, -12);
     const cl_float in[3] = {a, a, -(1 + ldexpf(1, -11))};
     cl_float out[2];
-    double fma_seconds, mad_seconds;
+    double ratio;
     if (!run_numbers(outcome, device, "exact_fma", out, sizeof out, in, sizeof in)) return;
     probe_claim(outcome, out[1] == 1);
     if (out[0] != ldexpf(1, -24)) {
@@ -170,8 +171,6 @@ void probe_fma(struct outcome *outcome, const struct probe_device *device) {
         probe_result(outcome, PROBE_WORKS, "exact; a simulator's speed means nothing");
         return;
     }
-    if (!time_chain(&mad_seconds, outcome, device, "chain_mad")) return;
-    if (!time_chain(&fma_seconds, outcome, device, "chain_fma")) return;
-    double ratio = mad_seconds > 0 ? fma_seconds / mad_seconds : 1;
-    probe_result(outcome, ratio < 2 ? PROBE_WORKS : PROBE_ABSENT, "exact, %.1f times mad()'s time", ratio);
+    if (!time_chains(&ratio, outcome, device)) return;
+    probe_result(outcome, ratio < FAST ? PROBE_WORKS : PROBE_ABSENT, "exact, %.1f times mad()'s time", ratio);
 }

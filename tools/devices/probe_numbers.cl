@@ -62,12 +62,16 @@ kernel void exact_fma(global float *out, global const float *in) {
 #endif
 }
 
-/* A chain of dependent operations, to be timed. in: 0.999, 0.001. */
+/* A chain of dependent operations, to be timed: eight a step, for one compiler leaves a loop after 65535 steps.
+ * in: 0.999, 0.001. */
 #define CHAIN(name, OPERATION) \
     kernel void name(global float *out, global const float *in, const int steps) { \
         float4 x = (float4)(0.1f, 0.2f, 0.3f, 0.4f); \
         const float4 a = (float4)(in[0]), b = (float4)(in[1]); \
-        for (int i = 0; i < steps; i++) x = OPERATION(x, a, b); \
+        for (int i = 0; i < steps; i++) { \
+            x = OPERATION(x, a, b), x = OPERATION(x, a, b), x = OPERATION(x, a, b), x = OPERATION(x, a, b); \
+            x = OPERATION(x, a, b), x = OPERATION(x, a, b), x = OPERATION(x, a, b), x = OPERATION(x, a, b); \
+        } \
         vstore4(x, 0, out); \
     }
 CHAIN(chain_fma, fma)
