@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -134,8 +135,18 @@ struct worker {
     pthread_t thread;
     struct work *work;
     double begin, end;
+    double used;  /* seconds of a processor */
     float result; /* kept, so that the loop is */
 };
+
+/* Of this thread; where there is no such clock, of the wall. */
+static double thread_seconds(void) {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+    struct timespec time;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+#endif
+    return tool_clock_seconds();
+}
 
 static void *run_pieces(void *argument) {
     struct worker *worker = argument;
@@ -147,18 +158,22 @@ static void *run_pieces(void *argument) {
         return NULL;
     }
     worker->begin = tool_clock_seconds();
+    double used = thread_seconds();
     while (atomic_fetch_add(&work->next, 1) < work->pieces) {
         worker->result += work->kind.run(work->iterations, worker->result * 1e-9f);
     }
+    worker->used = thread_seconds() - used;
     worker->end = tool_clock_seconds();
     return NULL;
 }
 
-/* From the first thread's start to the last one's end; 0 where the threads cannot be had. */
-static double run_once(struct worker *workers, unsigned threads, size_t iterations) {
+/* From the first thread's start to the last one's end; 0 where the threads cannot be had. *used is what a thread used of
+ * a processor, on the average. */
+static double run_once(double *used, struct worker *workers, unsigned threads, size_t iterations) {
     struct work work = {.kind = native_kind(), .iterations = iterations, .pieces = threads * PIECES};
     atomic_init(&work.next, 0);
     atomic_init(&work.signal, WAIT);
+    *used = 0;
     unsigned started = 1; /* the caller is the first */
     for (; started < threads; ++started) {
         workers[started].work = &work;
@@ -173,11 +188,13 @@ static double run_once(struct worker *workers, unsigned threads, size_t iteratio
         run_pieces(&workers[0]);
         begin = workers[0].begin;
         end = workers[0].end;
+        *used = workers[0].used / threads;
     }
     for (unsigned i = 1; i < started; ++i) {
         pthread_join(workers[i].thread, NULL);
         begin = workers[i].begin < begin ? workers[i].begin : begin;
         end = workers[i].end > end ? workers[i].end : end;
+        *used += workers[i].used / threads;
     }
     return end - begin;
 }
@@ -185,10 +202,11 @@ static double run_once(struct worker *workers, unsigned threads, size_t iteratio
 double tool_native_peak(unsigned threads, double seconds) {
     static size_t iterations = 1000; /* kept: later calls need no calibration */
     struct worker *workers = calloc(threads ? threads : 1, sizeof *workers);
-    double elapsed = workers && threads ? run_once(workers, threads, iterations) : 0;
-    while (elapsed > 0 && elapsed < seconds / 2) {
+    double used = 0, elapsed = workers && threads ? run_once(&used, workers, threads, iterations) : 0;
+    /* By the processor's time: on a busy machine the wall's would end the search far too soon, for good. */
+    while (elapsed > 0 && used < seconds / 2) {
         iterations *= 2;
-        elapsed = run_once(workers, threads, iterations);
+        elapsed = run_once(&used, workers, threads, iterations);
     }
     free(workers);
     double flops = 2.0 * CHAINS * (double)native_kind().lanes * (double)iterations * (double)(threads * PIECES);
