@@ -56,6 +56,41 @@ static void work_on_devices(json_t *machine, const struct options *options, cons
     }
 }
 
+/* What was measured may have changed what the library says of the devices: so every form of output has it. */
+static void take_news(json_t *machine, const struct options *options) {
+    static const char *const of_device[] = {"verdict", "reason",       "advice", "usable", "auto", "projection_gflops",
+                                            "prefill_gflops", "decode_gbps"};
+    static const char *const of_machine[] = {"auto", "best"}; /* "selected" is what was measured */
+    size_t index;
+    json_t *device, *after = machine_read(options);
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        const json_t *again = machine_device(after, text_at(device, "selector"));
+        if (strcmp(text_at(again, "name"), text_at(device, "name")) != 0) continue;
+        for (size_t i = 0; i < sizeof of_device / sizeof of_device[0]; i++)
+            if (json_object_get(again, of_device[i]))
+                json_object_set(device, of_device[i], json_object_get(again, of_device[i]));
+    }
+    for (size_t i = 0; i < sizeof of_machine / sizeof of_machine[0]; i++)
+        if (json_array_size(json_object_get(after, "devices")) > 0 && json_object_get(after, of_machine[i]))
+            json_object_set(machine, of_machine[i], json_object_get(after, of_machine[i]));
+    json_decref(after);
+}
+
+/* Each device that was to be measured was: a simulator cannot be, unless it is the one asked for or the only one. */
+static bool all_measured(const json_t *machine, const char *only) {
+    size_t index, good = 0, bad = 0;
+    const json_t *device;
+    json_array_foreach(json_object_get(machine, "devices"), index, device) {
+        const json_t *measurement = json_object_get(device, "measurement");
+        if (!measurement) continue;
+        if (measure_complete(measurement))
+            good++;
+        else
+            bad += only || strcmp(text_at(device, "kind"), "simulator") != 0;
+    }
+    return good > 0 && bad == 0;
+}
+
 static int show_json(const char *path, const json_t *machine) {
     bool to_stdout = strcmp(path, "-") == 0;
     FILE *out = to_stdout ? stdout : fopen(path, "w");
@@ -114,17 +149,13 @@ static void show_work(const struct screen *screen, const json_t *machine, const 
             show_self_test(screen, device);
         }
     }
-    if (!options->measure) return;
-    json_t *after = machine_read(options);
-    const json_t *chosen = machine_device(after, text_at(after, "auto"));
-    if (chosen) {
-        const char *reason = text_at(chosen, "reason"), *prefix = "taken by auto: ";
-        if (strncmp(reason, prefix, strlen(prefix)) == 0) reason += strlen(prefix);
-        fprintf(screen->out, "\nauto takes %s, %s: %s.\nThe rule: ", text_at(chosen, "selector"),
-                text_at(chosen, "name"), reason);
-        print_words(screen, 10, text_at(after, "rule"));
-    }
-    json_decref(after);
+    const json_t *chosen = options->measure ? machine_device(machine, text_at(machine, "auto")) : NULL;
+    if (!chosen) return;
+    const char *reason = text_at(chosen, "reason"), *prefix = "taken by auto: ";
+    if (strncmp(reason, prefix, strlen(prefix)) == 0) reason += strlen(prefix);
+    fprintf(screen->out, "\nauto takes %s, %s: %s.\nThe rule: ", text_at(chosen, "selector"), text_at(chosen, "name"),
+            reason);
+    print_words(screen, 10, text_at(machine, "rule"));
 }
 
 /* 0, or -1 where it could not be written. */
@@ -182,6 +213,7 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         try_best(machine, options);
     else if (only || !options->selector)
         work_on_devices(machine, options, only);
+    if (options->measure && (only || !options->selector)) take_news(machine, options);
     if (!options->best) (void)judge_devices(machine, options);
     bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
     if (nothing || shows_machine(options)) {
@@ -198,6 +230,7 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         return measure_best_print(stdout, stderr, json_object_get(machine, "best"), options->best) ? EXIT_NONE
                                                                                                    : EXIT_USABLE;
     if (show(screen, machine, options, only) != 0 || !self_tests_passed(machine)) return EXIT_NONE;
+    if (options->measure && !all_measured(machine, only)) return EXIT_NONE;
     if (only)
         return strcmp(text_at(machine_device(machine, only), "verdict"), "refused") == 0 ? EXIT_NONE : EXIT_USABLE;
     return best_usable(machine) ? EXIT_USABLE : EXIT_NONE;

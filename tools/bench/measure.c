@@ -256,7 +256,7 @@ bool bench_measure_peaks(struct bench *bench, unsigned threads)
         }
         tool_series_add(&peak, device);
         double begin = tool_clock_seconds(), used = tool_processor_seconds();
-        double host = threads ? tool_native_peak(threads, 6e-3) : 0;
+        double host = threads ? tool_native_peak(threads, 6e-3, NULL) : 0;
         if (host > 0) {
             used = tool_processor_seconds() - used;
             tool_series_add(&cores, used / ((tool_clock_seconds() - begin) * (double)threads));

@@ -8,6 +8,9 @@
 
 #include "support/stats.h"
 
+/* Rates differ by that much between two runs. */
+#define NOISE 1.1
+
 void measure_tell(const struct measuring *m, const char *what) {
     if (m->progress) m->progress(m->user, what);
 }
@@ -21,6 +24,23 @@ void measure_set(const struct measuring *m, enum measure_row row, double value, 
     out->value = value > 0 ? value : 0;
 }
 
+void measure_note(const struct measuring *m, enum measure_row row, const char *words) {
+    char *note = m->out->rows[row].note;
+    size_t length = strlen(note), size = sizeof m->out->rows[row].note;
+    snprintf(note + length, size - length, "%s", words);
+}
+
+/* No device is faster than its peak: then the one figure or the other is not to be relied on. */
+static void doubt(const struct measuring *m) {
+    static const enum measure_row rows[] = {MEASURE_PROJECTION, MEASURE_PREFILL};
+    const struct measure_value *values = m->out->rows;
+    double fp32 = values[MEASURE_FP32].value, native = values[MEASURE_NATIVE].value;
+    double peak = fp32 > native ? fp32 : native;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && peak > 0; i++)
+        if (values[rows[i]].value > NOISE * peak) measure_note(m, rows[i], "; above the peak: measure again");
+    if (m->out->native_ratio > NOISE) measure_note(m, MEASURE_FP32, "; above that: measure again");
+}
+
 void measure_show_progress(void *stream, const char *what) {
     if (!isatty(fileno(stream))) return;
     if (what)
@@ -30,7 +50,15 @@ void measure_show_progress(void *stream, const char *what) {
     fflush(stream);
 }
 
+/* "auto" chooses by it for good, so it must be the device's. */
 static void record(const struct measuring *m) {
+    if (m->out->others > OTHERS_AT_MOST) {
+        snprintf(m->out->kept, sizeof m->out->kept,
+                 "not kept: other processes took %.0f%% of the cores, so these are not the device's figures; measure "
+                 "again without them",
+                 100 * m->out->others);
+        return;
+    }
     const char *folder = getenv("QKV_CACHE_DIR");
     qkv_device_measurement figures = QKV_DEVICE_MEASUREMENT_INIT;
     figures.projection_gflops = m->out->rows[MEASURE_PROJECTION].value;
@@ -69,6 +97,8 @@ int measure_device(struct measurement *out, const char *selector, void (*progres
     } else {
         measure_hardware(&m);
         measure_library(&m);
+        measure_others(&m);
+        doubt(&m);
         record(&m);
     }
     measure_tell(&m, NULL);

@@ -3,6 +3,7 @@
 #define QKV_TOOLS_DEVICES_MEASURE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "qkv.h"
@@ -32,8 +33,9 @@ struct measurement {
     char selector[32], device[256], platform[256], driver[256];
     struct measure_value rows[MEASURE_ROWS];
     double native_ratio; /* the fp32 kernel by the C loop, paired; 0: no loop */
+    double others;       /* the part of the cores that other processes took; 0 as well where the host does not count */
     double seconds;
-    char kept[320];  /* where the figures that auto goes by are kept, or why they are not */
+    char kept[400];  /* where the figures that auto goes by are kept, or why they are not */
     char error[600]; /* empty, or why nothing was measured */
 };
 
@@ -51,6 +53,8 @@ void measure_show_progress(void *stream, const char *what);
 void measure_print(FILE *out, const struct measurement *m);
 /* A new reference; NULL without memory. */
 json_t *measure_json(const struct measurement *m);
+/* There is a figure for each kind of work, which is what the library goes by. */
+bool measure_complete(const json_t *measurement);
 /* The way back, for what another process measured: what is missing is 0 or empty. */
 void measure_from_json(struct measurement *out, const json_t *json);
 

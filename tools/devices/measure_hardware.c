@@ -1,6 +1,8 @@
 /* What the device can do at most: arithmetic, memory, launches, the way to and from the host. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "devices/measure_internal.h"
 #include "support/peak.h"
@@ -50,37 +52,64 @@ static const char *spelling(const struct tool_peak *peak) {
     return !strcmp(operation, "fma") ? "fma()" : !strcmp(operation, "mad") ? "mad()" : operation;
 }
 
-/* Below this part of the processor's time, while all of it is wanted, the figures are another process's too. */
-#define OURS_AT_LEAST 0.9
+/* Cores that `threads` threads of this process may have at once: a container's quota is not another process. */
+static double cores_for(unsigned threads) {
+    double cores = threads, quota, period;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (online > 0 && (double)online < cores) cores = (double)online;
+    if (file && fscanf(file, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0 && quota / period < cores)
+        cores = quota / period;
+    if (file) (void)fclose(file);
+    return cores;
+}
 
-/* What the C loop ran on; that the machine was busy, where it was: the part of the cores that was ours. */
-static void tell_native(const struct measuring *m, double gflops, unsigned threads, double ours) {
+/* What the C loop's threads did not get of the cores. */
+static void take_others(const struct measuring *m, const struct tool_series *shares, unsigned threads) {
+    double others = 1 - tool_series_quartiles(shares).median * threads / cores_for(threads);
+    if (shares->count && others > m->out->others) m->out->others = others;
+}
+
+void measure_others(const struct measuring *m) {
+    const qkv_device_info *info = qkv_context_device(m->context);
+    const unsigned threads = info->compute_units;
+    struct tool_series shares = {NULL, 0, 0};
+    double share = 1;
+    if (info->kind != QKV_DEVICE_CPU && info->kind != QKV_DEVICE_SOFTWARE_GPU) return;
+    for (int i = 0; i < 20; i++)
+        if (tool_native_peak(threads, 6e-3, &share) > 0) tool_series_add(&shares, share);
+    take_others(m, &shares, threads);
+    tool_series_free(&shares);
+}
+
+/* What the C loop ran on; that the machine was busy, where it was. */
+static void tell_native(const struct measuring *m, double gflops, unsigned threads) {
     char busy[96] = "";
-    if (ours > 0 && ours < OURS_AT_LEAST)
+    if (m->out->others > OTHERS_AT_MOST)
         snprintf(busy, sizeof busy, "; other processes took %.0f%% of the cores: measure again without",
-                 100 * (1 - ours));
+                 100 * m->out->others);
     measure_set(m, MEASURE_NATIVE, gflops, "%s, %u threads, in the same run%s", tool_native_name(), threads, busy);
 }
 
 /* Kernel and C loop in turns, so that a busy machine strikes both. */
 static void compare_native(const struct measuring *m, struct tool_peak *peak, unsigned threads) {
-    struct tool_series device = {NULL, 0, 0}, native = {NULL, 0, 0}, ratio = {NULL, 0, 0}, cores = {NULL, 0, 0};
+    struct tool_series device = {NULL, 0, 0}, native = {NULL, 0, 0}, ratio = {NULL, 0, 0}, shares = {NULL, 0, 0};
+    double share;
     for (int i = 0; i < 40; i++) {
-        double ours = tool_peak_run(peak), begin = tool_clock_seconds(), used = tool_processor_seconds();
-        double theirs = tool_native_peak(threads, 6e-3);
+        double ours = tool_peak_run(peak), theirs = tool_native_peak(threads, 6e-3, &share);
         if (!(ours > 0 && theirs > 0)) break;
-        used = tool_processor_seconds() - used;
-        tool_series_add(&cores, used / ((tool_clock_seconds() - begin) * threads));
+        tool_series_add(&shares, share);
         tool_series_add(&device, ours);
         tool_series_add(&native, theirs);
         tool_series_add(&ratio, ours / theirs);
     }
+    take_others(m, &shares, threads);
     m->out->native_ratio = tool_series_quartiles(&ratio).median;
     measure_set(m, MEASURE_FP32, tool_series_quartiles(&device).median,
                 "%s, %.2f of the C loop's rate (median of %zu pairs)", spelling(peak), m->out->native_ratio,
                 ratio.count);
-    tell_native(m, tool_series_quartiles(&native).median, threads, tool_series_quartiles(&cores).median);
-    tool_series_free(&cores);
+    tell_native(m, tool_series_quartiles(&native).median, threads);
+    tool_series_free(&shares);
     tool_series_free(&device);
     tool_series_free(&native);
     tool_series_free(&ratio);

@@ -18,6 +18,14 @@ void measure_tell(const struct measuring *m, const char *what);
 void measure_set(const struct measuring *m, enum measure_row row, double value, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* More words on a figure. */
+void measure_note(const struct measuring *m, enum measure_row row, const char *words);
+
+/* Above this part the figures are other processes' as well. */
+#define OTHERS_AT_MOST 0.1
+/* measure_hardware.c. The largest part of the cores that other processes took while this, or anything before, ran. */
+void measure_others(const struct measuring *m);
+
 /* measure_hardware.c: by fixed kernels and copies. measure_library.c: through the library's interface. */
 void measure_hardware(const struct measuring *m);
 void measure_library(const struct measuring *m);

@@ -64,6 +64,7 @@ json_t *measure_json(const struct measurement *m) {
         json_object_set_new(notes, rows[r].key, text(m->rows[r].note));
     }
     json_object_set_new(object, "native_ratio", m->native_ratio > 0 ? json_real(m->native_ratio) : json_null());
+    json_object_set_new(object, "others_share", json_real(m->others > 0 ? m->others : 0));
     json_object_set_new(object, "seconds", json_real(m->seconds));
     json_object_set_new(object, "kept", text(m->kept));
     json_object_set_new(object, "notes", notes);
@@ -79,6 +80,12 @@ static double number(const json_t *json, const char *key) {
     return json_number_value(json_object_get(json, key));
 }
 
+bool measure_complete(const json_t *measurement) {
+    for (int r = MEASURE_PROJECTION; r <= MEASURE_DECODE; r++)
+        if (!(number(measurement, rows[r].key) > 0)) return false;
+    return true;
+}
+
 void measure_from_json(struct measurement *out, const json_t *json) {
     memset(out, 0, sizeof *out);
     copy(out->selector, sizeof out->selector, json, "selector");
@@ -92,5 +99,6 @@ void measure_from_json(struct measurement *out, const json_t *json) {
         copy(out->rows[r].note, sizeof out->rows[r].note, json_object_get(json, "notes"), rows[r].key);
     }
     out->native_ratio = number(json, "native_ratio");
+    out->others = number(json, "others_share");
     out->seconds = number(json, "seconds");
 }

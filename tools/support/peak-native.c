@@ -199,7 +199,7 @@ static double run_once(double *used, struct worker *workers, unsigned threads, s
     return end - begin;
 }
 
-double tool_native_peak(unsigned threads, double seconds) {
+double tool_native_peak(unsigned threads, double seconds, double *share) {
     static size_t iterations = 1000; /* kept: later calls need no calibration */
     struct worker *workers = calloc(threads ? threads : 1, sizeof *workers);
     double used = 0, elapsed = workers && threads ? run_once(&used, workers, threads, iterations) : 0;
@@ -209,6 +209,7 @@ double tool_native_peak(unsigned threads, double seconds) {
         elapsed = run_once(&used, workers, threads, iterations);
     }
     free(workers);
+    if (share) *share = elapsed > 0 ? used / elapsed : 0;
     double flops = 2.0 * CHAINS * (double)native_kind().lanes * (double)iterations * (double)(threads * PIECES);
     return elapsed > 0 ? flops / elapsed * 1e-9 : 0;
 }

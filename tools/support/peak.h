@@ -32,8 +32,9 @@ const char *tool_peak_operation(const struct tool_peak *peak);
  */
 struct tool_peak *tool_peak_create_half(qkv_context *context, char *error, size_t error_size);
 
-/* The same arithmetic as tool_peak_run() in C on `threads` threads, about `seconds` long: GFLOP/s, 0 on failure. */
-double tool_native_peak(unsigned threads, double seconds);
+/* The same arithmetic as tool_peak_run() in C on `threads` threads, about `seconds` long: GFLOP/s, 0 on failure.
+ * share: unless NULL, the part of the time for which the threads had a processor: 1 on an idle machine. */
+double tool_native_peak(unsigned threads, double seconds, double *share);
 /* "AVX-512", "AVX2", "NEON" or "C". */
 const char *tool_native_name(void);
 
