@@ -74,6 +74,12 @@ with FAKE_DRIVER_FAIL=0x102C -- --all --no-probe
 expect "people see it too" has '^  vendor  *query failed: CL_OUT_OF_RESOURCES (-5)$' out
 with FAKE_DRIVER_FAIL=0x102C -- --prop vendor
 expect "and --prop" has '^0:0  query failed: CL_OUT_OF_RESOURCES (-5)$' out
+with FAKE_DRIVER_EMPTY=0x1002 -- --json --no-probe
+expect "an answer of no bytes is a query that failed" json "$work/out" \
+    'd["devices"][0]["compute_units"] is None and d["devices"][0]["errors"] == {"compute_units": "the driver answers 0 bytes"}'
+with FAKE_DRIVER_HUGE=0x101F -- --json --no-probe
+expect "so is a number that no device has" json "$work/out" \
+    'd["devices"][0]["global_memory"] is None and d["devices"][0]["errors"] == {"global_memory": "the driver answers 18446744073709551615"}'
 run --all --no-probe
 expect "a driver's text cannot steer the terminal" lacks "$(printf '\033')" out
 expect "a clock of 0 is none that is known" has '^  clock  *unknown$' out
@@ -160,6 +166,12 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
     with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout "$patience"
     expect "a hang in one probe is that probe's" says 'fp16 arithmetic - hangs: the driver did not answer' out
     expect "the ones before it count" has '^  infinities and NaN kept  *yes  *yes$' out
+    for query in 0x1010:allocation 0x1004:group_size 0x1023:local_bytes 0x101B:denormals 0x1030:half; do
+        key=${query#*:}
+        with LD_PRELOAD="$LD_PRELOAD" LYING_QUERY="${query%:*}" -- -d auto --json
+        expect "what is claimed of $key is not known where the query fails; it is tried all the same" json "$work/out" \
+            '(lambda o: o["claimed"] is None and o["state"] != "failed" and o["agreement"] is None)(d["devices"][0]["probes"]["'$key'"])'
+    done
     # No lie, but a busy machine. What is timed must come out the same.
     run -d auto --prop fast_fma
     cp "$work/out" "$work/fma"

@@ -98,6 +98,7 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
                                       size_t *out_size) {
     const char *text = text_of(name);
     const cl_ulong huge = ~(cl_ulong)0;
+    const size_t sizes[3] = {1, 1, 1};
     const cl_platform_id of = (cl_platform_id)&platform;
     cl_ulong wide = 1 << 30;
     cl_uint narrow = 1;
@@ -108,6 +109,8 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
     if (is_query("FAKE_DRIVER_HUGE", name)) return answer(&huge, sizeof huge, size, value, out_size);
     if (text) return answer(text, strlen(text) + 1, size, value, out_size);
     if (name == CL_DEVICE_PLATFORM) return answer(&of, sizeof of, size, value, out_size);
+    if (name == CL_DEVICE_MAX_WORK_ITEM_SIZES) return answer(sizes, sizeof sizes, size, value, out_size);
+    if (name == CL_DEVICE_PARTITION_PROPERTIES) return answer(sizes, 0, size, value, out_size);
     if (name == CL_DEVICE_MAX_CLOCK_FREQUENCY || name == CL_DEVICE_NATIVE_VECTOR_WIDTH_DOUBLE) narrow = 0;
     if (name == CL_DEVICE_TYPE) wide = CL_DEVICE_TYPE_GPU;
     if (name == CL_DEVICE_COMPILER_AVAILABLE && is_off("FAKE_DRIVER_COMPILER")) narrow = 0;

@@ -39,6 +39,7 @@ struct probe_device {
     cl_context context;
     cl_command_queue queue;
     char *extensions;
+    bool extensions_known;
     bool measure_memory;
     bool *no_subgroups; /* set once that is known: compilers take their time to say no */
 };
@@ -82,7 +83,11 @@ void probe_result(struct outcome *outcome, enum probe_state state, const char *f
 /* "clCreateBuffer: CL_OUT_OF_RESOURCES (-5)" */
 void probe_failed(struct outcome *outcome, const char *call, cl_int code);
 void probe_claim(struct outcome *outcome, cl_ulong claimed);
+/* The claim is what the extensions say, and unknown where the driver does not tell them. */
+void probe_claim_extension(struct outcome *outcome, const struct probe_device *device, bool claimed);
 bool probe_has_extension(const struct probe_device *device, const char *name);
+/* False where the query fails, or answers what can be no number of anything; *value is 0 then. */
+bool probe_query(const struct probe_device *device, cl_device_info id, cl_ulong *value);
 /* 0 where the query fails. */
 cl_ulong probe_number(const struct probe_device *device, cl_device_info id);
 cl_uint probe_version(const struct probe_device *device);    /* 120, 300 */

@@ -23,7 +23,7 @@ static bool run_rounding(struct outcome *outcome, const struct probe_device *dev
 void probe_half(struct outcome *outcome, const struct probe_device *device) {
     const cl_float in[4] = {2048, 1, 40000, 1};
     cl_float out[4];
-    probe_claim(outcome, probe_has_extension(device, "cl_khr_fp16"));
+    probe_claim_extension(outcome, device, probe_has_extension(device, "cl_khr_fp16"));
     if (!run_rounding(outcome, device, out, "-cl-std=CL1.2 -DREAL=half", in)) return;
     if (out[0] != 0)
         probe_result(outcome, PROBE_WRONG, "rounds as a wider type: (2048 + 1) - 2048 is %g", (double)out[0]);
@@ -38,8 +38,9 @@ void probe_half(struct outcome *outcome, const struct probe_device *device) {
 void probe_double(struct outcome *outcome, const struct probe_device *device) {
     const cl_float small = ldexpf(1, -40), in[4] = {1, small, 3e38f, 1};
     cl_float out[4];
-    probe_claim(outcome,
-                probe_has_extension(device, "cl_khr_fp64") || probe_number(device, CL_DEVICE_DOUBLE_FP_CONFIG) != 0);
+    cl_ulong config;
+    bool claimed = probe_has_extension(device, "cl_khr_fp64"), told = probe_query(device, CL_DEVICE_DOUBLE_FP_CONFIG, &config);
+    if (claimed || told) probe_claim(outcome, claimed || config != 0);
     if (!run_rounding(outcome, device, out, "-cl-std=CL1.2 -DREAL=double", in)) return;
     if (out[0] != small || out[2] != -small || out[3] != 2)
         probe_result(outcome, PROBE_WRONG, "(1 + 2^-40) - 1 is %g", (double)out[0]);
@@ -88,14 +89,15 @@ static void run_subgroups(struct outcome *outcome, const struct probe_device *de
 }
 
 void probe_subgroups(struct outcome *outcome, const struct probe_device *device) {
-    probe_claim(outcome, claims_subgroups(device));
+    probe_claim_extension(outcome, device, claims_subgroups(device));
     run_subgroups(outcome, device, false);
     *device->no_subgroups = outcome->state == PROBE_ABSENT;
 }
 
 void probe_shuffle(struct outcome *outcome, const struct probe_device *device) {
-    probe_claim(outcome, probe_has_extension(device, "cl_khr_subgroup_shuffle") ||
-                             probe_has_extension(device, "cl_intel_subgroups"));
+    probe_claim_extension(outcome, device,
+                          probe_has_extension(device, "cl_khr_subgroup_shuffle") ||
+                              probe_has_extension(device, "cl_intel_subgroups"));
     if (*device->no_subgroups) {
         probe_result(outcome, PROBE_ABSENT, "no subgroups");
         return;
@@ -117,8 +119,9 @@ void probe_dot(struct outcome *outcome, const struct probe_device *device) {
                                   .in_bytes = sizeof in,
                                   .out = out,
                                   .out_bytes = sizeof out};
-    probe_claim(outcome, probe_has_extension(device, "cl_khr_integer_dot_product") ||
-                             probe_has_extension(device, "cl_arm_integer_dot_product_int8"));
+    probe_claim_extension(outcome, device,
+                          probe_has_extension(device, "cl_khr_integer_dot_product") ||
+                              probe_has_extension(device, "cl_arm_integer_dot_product_int8"));
     if (!probe_launch(outcome, device, &launch)) return;
     if (out[0] == is_signed && out[1] == is_unsigned)
         probe_result(outcome, PROBE_WORKS, "%s", "");

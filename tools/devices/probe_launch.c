@@ -1,6 +1,7 @@
 /* What the probes share: build, launch, read back, and say which of it failed. */
 #include <ctype.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,10 @@ void probe_claim(struct outcome *outcome, cl_ulong claimed) {
     outcome->claimed = claimed;
 }
 
+void probe_claim_extension(struct outcome *outcome, const struct probe_device *device, bool claimed) {
+    if (claimed || device->extensions_known) probe_claim(outcome, claimed);
+}
+
 bool probe_has_extension(const struct probe_device *device, const char *name) {
     size_t length = strlen(name);
     for (const char *at = strstr(device->extensions, name); at; at = strstr(at + length, name))
@@ -39,14 +44,21 @@ bool probe_has_extension(const struct probe_device *device, const char *name) {
     return false;
 }
 
-cl_ulong probe_number(const struct probe_device *device, cl_device_info id) {
+bool probe_query(const struct probe_device *device, cl_device_info id, cl_ulong *value) {
     size_t bytes = 0;
     cl_uint narrow = 0;
     cl_ulong wide = 0;
-    if (clGetDeviceInfo(device->id, id, 0, NULL, &bytes) != CL_SUCCESS) return 0;
-    if (bytes == sizeof narrow) return clGetDeviceInfo(device->id, id, bytes, &narrow, NULL) == CL_SUCCESS ? narrow : 0;
-    if (bytes == sizeof wide) return clGetDeviceInfo(device->id, id, bytes, &wide, NULL) == CL_SUCCESS ? wide : 0;
-    return 0;
+    cl_int code = clGetDeviceInfo(device->id, id, 0, NULL, &bytes);
+    if (code == CL_SUCCESS && bytes == sizeof wide) code = clGetDeviceInfo(device->id, id, bytes, &wide, NULL);
+    if (code == CL_SUCCESS && bytes == sizeof narrow) code = clGetDeviceInfo(device->id, id, bytes, &narrow, NULL);
+    bool good = code == CL_SUCCESS && (bytes == sizeof wide || bytes == sizeof narrow) && wide <= INT64_MAX;
+    *value = !good ? 0 : bytes == sizeof wide ? wide : narrow;
+    return good;
+}
+
+cl_ulong probe_number(const struct probe_device *device, cl_device_info id) {
+    cl_ulong value;
+    return probe_query(device, id, &value) ? value : 0;
 }
 
 cl_uint probe_version(const struct probe_device *device) {

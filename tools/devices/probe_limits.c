@@ -1,4 +1,5 @@
 /* Probes of how much of a thing really works: loops, work-groups, local memory, one allocation. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,8 +113,11 @@ static void largest_working(struct outcome *outcome, const struct probe_device *
 }
 
 static bool attempt_group(struct outcome *outcome, const struct probe_device *device, size_t items) {
-    cl_uint *out = malloc(2 * items * sizeof *out);
-    if (!out) return false;
+    cl_uint *out = items <= SIZE_MAX / (2 * sizeof *out) ? malloc(2 * items * sizeof *out) : NULL;
+    if (!out) {
+        probe_result(outcome, PROBE_FAILED, "no memory for %zu work-items", items);
+        return false;
+    }
     const struct launch launch = {.source = tool_source_probe_limits,
                                   .options = baseline,
                                   .kernel = "group_size",
@@ -142,10 +146,12 @@ static size_t first_axis(const struct probe_device *device) {
 }
 
 void probe_group_size(struct outcome *outcome, const struct probe_device *device) {
-    size_t claimed = (size_t)probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE), axis = first_axis(device);
-    if (axis && axis < claimed) claimed = axis;
-    probe_claim(outcome, claimed);
-    if (claimed == 0) claimed = 1024;
+    const size_t axis = first_axis(device);
+    cl_ulong number;
+    const bool known = probe_query(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, &number);
+    if (axis && axis < number) number = axis;
+    if (known) probe_claim(outcome, number);
+    const size_t claimed = number ? (size_t)number : 1024;
     largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, 1, attempt_group);
 }
 
@@ -190,7 +196,8 @@ static bool attempt_local(struct outcome *outcome, const struct probe_device *de
 }
 
 void probe_local_memory(struct outcome *outcome, const struct probe_device *device) {
-    size_t claimed = (size_t)probe_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
-    probe_claim(outcome, claimed);
-    largest_working(outcome, device, claimed, 16, 16, attempt_local);
+    cl_ulong number;
+    if (probe_query(device, CL_DEVICE_LOCAL_MEM_SIZE, &number)) probe_claim(outcome, number);
+    /* Where nothing is known, what OpenCL demands. */
+    largest_working(outcome, device, number ? (size_t)number : 32768, 16, 16, attempt_local);
 }

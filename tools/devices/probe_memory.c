@@ -13,6 +13,8 @@
 #define PROBE_STEPS_DOWN 6
 /* The host's memory comes page by page from its system, seconds a GiB on some: here less must do unless all was asked. */
 #define HOST_MOST ((cl_ulong)512 << 20)
+/* Where the driver does not tell: what OpenCL demands. */
+#define LEAST_CLAIM ((cl_ulong)128 << 20)
 
 static cl_ulong file_number(const char *path, const char *before) {
     char line[256];
@@ -129,12 +131,13 @@ static void search(struct outcome *outcome, const struct memory_kernels *kernels
 void probe_allocation(struct outcome *outcome, const struct probe_device *device) {
     struct memory_kernels kernels = {NULL, NULL, NULL, NULL};
     cl_int code = CL_SUCCESS;
-    cl_ulong claimed = probe_number(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE), most = claimed;
+    cl_ulong claimed, most;
     bool of_host;
     cl_ulong quarter = (device_free(device, &of_host) / 4) & ~(cl_ulong)4095;
-    probe_claim(outcome, claimed);
+    if (probe_query(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, &claimed)) probe_claim(outcome, claimed);
+    most = claimed ? claimed : LEAST_CLAIM;
     if (of_host && quarter > HOST_MOST) quarter = HOST_MOST;
-    outcome->capped = !device->measure_memory && quarter && quarter < claimed;
+    outcome->capped = !device->measure_memory && quarter && quarter < most;
     if (outcome->capped) most = quarter;
     if (most > SIZE_MAX) most = SIZE_MAX & ~(size_t)4095;
     kernels.program = probe_build(outcome, device, tool_source_probe_limits, "-cl-std=CL1.2");

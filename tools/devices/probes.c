@@ -45,11 +45,13 @@ bool probe_fails_essential(const struct probe *probe, const json_t *outcome) {
     return strcmp(state, "failed") == 0 || strcmp(state, "wrong") == 0 || strcmp(state, "absent") == 0;
 }
 
-static char *device_extensions(cl_device_id device) {
+/* "" and not known where the query fails; NULL without memory. */
+static char *device_extensions(cl_device_id device, bool *known) {
     size_t size = 0;
-    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &size) != CL_SUCCESS) size = 0;
-    char *text = calloc(size + 1, 1);
-    if (text && size && clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, size, text, NULL) != CL_SUCCESS) text[0] = '\0';
+    *known = clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &size) == CL_SUCCESS && size > 0;
+    char *text = calloc(*known ? size + 1 : 1, 1);
+    if (text && *known) *known = clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, size, text, NULL) == CL_SUCCESS;
+    if (text && !*known) text[0] = '\0';
     return text;
 }
 
@@ -60,7 +62,7 @@ static bool open_device(struct probe_device *device, struct outcome *outcome, co
     device->id = info->device_id;
     device->platform = info->platform_id;
     device->kind = info->kind;
-    device->extensions = device_extensions(info->device_id);
+    device->extensions = device_extensions(info->device_id, &device->extensions_known);
     if (!device->extensions) {
         probe_result(outcome, PROBE_FAILED, "out of memory");
         return false;

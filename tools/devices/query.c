@@ -1,4 +1,5 @@
 /* Asks a driver for the properties: from its bytes to JSON values. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,60 @@ static json_t *value_of(const struct property *property, struct answer *answer) 
     return json_null();
 }
 
+/* Has the answer the size that such a value has? Drivers give numbers and flags 4 bytes as well as 8. */
+static bool fits(const struct property *property, size_t size) {
+    switch (property->type) {
+    case VALUE_TEXT:
+    case VALUE_LANGUAGE:
+    case VALUE_WORDS:
+    case VALUE_LIST:
+        return true;
+    case VALUE_PARTITIONS:
+        return size % sizeof(intptr_t) == 0;
+    case VALUE_SIZES:
+        return size > 0 && size % sizeof(size_t) == 0;
+    case VALUE_VERSIONED:
+        return size % 68 == 0;
+    case VALUE_KIBIBYTES:
+        return size >= sizeof(size_t);
+    case VALUE_UUID:
+        return size == 16;
+    case VALUE_LUID:
+        return size == 8;
+    case VALUE_PCI:
+        return size == 16;
+    case VALUE_PCI_AMD:
+        return size == 24;
+    default:
+        return size == 4 || size == 8;
+    }
+}
+
+/* A number that no device has, and JSON's integers cannot hold. */
+static bool is_absurd(const struct property *property, const struct answer *answer) {
+    size_t step = sizeof(cl_ulong);
+    json_int_t most = INT64_MAX;
+    switch (property->type) {
+    case VALUE_COUNT:
+    case VALUE_BYTES:
+    case VALUE_BITS:
+    case VALUE_MEGAHERTZ:
+    case VALUE_NANOSECONDS:
+    case VALUE_HEX:
+        break;
+    case VALUE_KIBIBYTES:
+        most /= 1024; /* fall through */
+    case VALUE_SIZES:
+        step = sizeof(size_t);
+        break;
+    default:
+        return false;
+    }
+    for (size_t at = 0; at + step <= answer->size; at += step)
+        if (number_at(answer, at, step) < 0 || number_at(answer, at, step) > most) return true;
+    return false;
+}
+
 static cl_int ask(struct answer *answer, cl_device_id device, cl_device_info id) {
     *answer = (struct answer){NULL, 0};
     cl_int code = clGetDeviceInfo(device, id, 0, NULL, &answer->size);
@@ -211,6 +266,20 @@ static void add_error(json_t *object, const char *key, cl_int code) {
     json_object_set_new(json_object_get(object, "errors"), key, json_string(cl_error_text(text, code)));
 }
 
+/* An answer that can be none counts as a query that failed. */
+static void take_answer(json_t *object, const struct property *property, struct answer *answer) {
+    char text[64];
+    if (fits(property, answer->size) && !is_absurd(property, answer)) {
+        json_object_set_new(object, property->key, value_of(property, answer));
+        return;
+    }
+    if (fits(property, answer->size))
+        snprintf(text, sizeof text, "the driver answers %llu", (unsigned long long)number_at(answer, 0, 8));
+    else
+        snprintf(text, sizeof text, "the driver answers %zu bytes", answer->size);
+    json_object_set_new(json_object_get(object, "errors"), property->key, json_string(text));
+}
+
 void query_properties(json_t *object, cl_device_id device) {
     struct answer device_version, extensions;
     (void)ask(&device_version, device, CL_DEVICE_VERSION);
@@ -226,7 +295,7 @@ void query_properties(json_t *object, cl_device_id device) {
             continue;
         cl_int code = ask(&answer, device, property->id);
         if (code == CL_SUCCESS)
-            json_object_set_new(object, property->key, value_of(property, &answer));
+            take_answer(object, property, &answer);
         else
             add_error(object, property->key, code);
         free(answer.bytes);

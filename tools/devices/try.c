@@ -106,6 +106,8 @@ enum agreement probe_agreement(const json_t *outcome) {
         if (works) return json_is_true(claimed) ? AGREES : MORE;
         return json_is_true(claimed) ? LESS : AGREES;
     }
+    /* Not there is no fault where nobody said that it is. */
+    if (json_is_null(claimed) && strcmp(state, "absent") == 0) return UNKNOWN;
     if (!works) return LESS;
     if (!json_is_integer(claimed) || !json_is_integer(value)) return UNKNOWN;
     if (json_is_true(json_object_get(outcome, "capped"))) return AGREES;
