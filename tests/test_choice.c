@@ -233,6 +233,35 @@ START_TEST(selectors_of_a_kind) {
 }
 END_TEST
 
+static const struct machine named = {
+    .name = "names",
+    .devices = {{"Radeon RX 7900 XTX", 0, "rusticl", QKV_DEVICE_GPU, 96, 2500, "", "", {0}, false},
+                {"Radeon Pro", 0, "rusticl", QKV_DEVICE_GPU, 64, 2500, "", "", {0}, false},
+                {"llvmpipe (LLVM 15.0.6, 256 bits)", 1, "Other", QKV_DEVICE_SOFTWARE_GPU, 8, 0, "", "", {0}, false}}};
+
+START_TEST(parts_of_names) {
+    static const char *const no_names[] = {"0", "1", "256", "7900", "(", "15.0.6", "-1", " ", ":", "0:", ":0"};
+    struct qkv_device_list list;
+    size_t index = 77;
+    build(&list, &named);
+    for (size_t i = 0; i < TEST_COUNT(no_names); i++) {
+        test_note("\"%s\"", no_names[i]);
+        TEST_FAILS(QKV_NO_DEVICE, "P:D", qkv_device_list_select(&index, &list, no_names[i]));
+        TEST_TRUE(index == 77);
+    }
+    TEST_OK(qkv_device_list_select(&index, &list, "rx 7900"));
+    TEST_TRUE(index == 0);
+    TEST_OK(qkv_device_list_select(&index, &list, "256 bits"));
+    TEST_TRUE(index == 2);
+    /* Those that fit are listed, and no others: by the devices' names, and where none fits by the platforms'. */
+    TEST_FAILS(QKV_AMBIGUOUS_DEVICE, "Pro", qkv_device_list_select(&index, &list, "radeon"));
+    TEST_TRUE(strstr(qkv_error_message(), "0:0 ") && !strstr(qkv_error_message(), "llvmpipe"));
+    TEST_FAILS(QKV_AMBIGUOUS_DEVICE, "Pro", qkv_device_list_select(&index, &list, "rusticl"));
+    TEST_TRUE(strstr(qkv_error_message(), "0:0 ") && !strstr(qkv_error_message(), "llvmpipe"));
+    destroy(&list);
+}
+END_TEST
+
 START_TEST(wrong_arguments) {
     struct qkv_device_list list;
     size_t index = 77;
@@ -251,6 +280,7 @@ int main(void) {
     TCase *tcase = tcase_create("choice");
     tcase_add_loop_test(tcase, made_up_machines, 0, (int)TEST_COUNT(machines));
     tcase_add_test(tcase, selectors_of_a_kind);
+    tcase_add_test(tcase, parts_of_names);
     tcase_add_test(tcase, wrong_arguments);
     suite_add_tcase(suite, tcase);
     return test_main(suite);

@@ -82,6 +82,14 @@ expect "so is a number that no device has" json "$work/out" \
     'd["devices"][0]["global_memory"] is None and d["devices"][0]["errors"] == {"global_memory": "the driver answers 18446744073709551615"}'
 run --all --no-probe
 expect "a driver's text cannot steer the terminal" lacks "$(printf '\033')" out
+escape=$(printf '\033')
+for arguments in '' --all -l --summary --raw '-d 0:0' '-d nothing' '--best decode' --measure --self-test; do
+    # shellcheck disable=SC2086
+    with FAKE_DRIVER_NAME="Fake${escape}[2J$(printf '\302\233')2J" -- $arguments
+    cat "$work/err" >>"$work/out"
+    expect "nor its name, with ${arguments:-no options}" lacks "$escape\|$(printf '\302\233')" out
+done
+run --all --no-probe
 expect "a clock of 0 is none that is known" has '^  clock  *unknown$' out
 expect "no lanes mean that there is no such arithmetic" has '^  double, native  *none: no fp64 arithmetic$' out
 run --raw --no-probe

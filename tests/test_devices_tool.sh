@@ -241,6 +241,8 @@ fi
 run -d 'no such device'
 expect "-d with a text that fits none: status 1" gives 1
 expect "and lists what there is" has '[0-9]:[0-9]' err
+run -d 0
+expect "-d with a bare number: status 1, and how an index is written" [ "$status$(grep -c 'write an index as P:D' "$work/err")" = 11 ]
 run -d 99:0
 expect "-d with an index that is too large: status 1" gives 1
 for work_kind in prefill decode projection; do
@@ -323,6 +325,17 @@ in_manual() {
 expect "the manual has every option of --help" in_manual
 run --version
 expect "--version" has '^qkv-devices [0-9]*\.[0-9]*\.[0-9]*$' out
+# What cannot be written was not said.
+if [ -w /dev/full ]; then
+    for arguments in --help --version '--prop help' '--best decode' -l --raw '--prop name' '--json -'; do
+        status=0
+        # shellcheck disable=SC2086
+        "$tool" $arguments >/dev/full 2>"$work/err" || status=$?
+        expect "$arguments, and nowhere to write it to: status 1, and why" [ "$status$(grep -c 'qkv-devices: ' "$work/err")" = 11 ]
+    done
+else
+    skip "output that cannot be written: no /dev/full here"
+fi
 run --no-such-option
 expect "a wrong option: status 2" gives 2
 run surplus

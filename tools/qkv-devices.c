@@ -180,7 +180,7 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
         show_every(screen, machine);
     else
         show_table(screen, machine, options);
-    if (fflush(screen->out) == 0) return 0;
+    if (fflush(screen->out) == 0 && !ferror(screen->out)) return 0;
     perror("qkv-devices: standard output");
     return -1;
 }

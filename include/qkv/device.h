@@ -104,10 +104,10 @@ QKV_API const char *qkv_device_rule(void);
  *   "P:D"      platform P, device D, counted from 0
  *   "cpu"/"gpu" the same among the devices of that kind ("gpu": real ones, else software ones)
  *   other text a part, in any case, of a device's or platform's name; devices' names
- *              are tried first
+ *              are tried first. It has a letter: "0" and "256" fit no name
  * NULL or "" means the environment variable QKV_DEVICE, and "auto" where that is unset.
- * Errors, each listing what there is: QKV_NO_DEVICE (nothing fits, or what fits
- * cannot be used, with the reason), QKV_AMBIGUOUS_DEVICE (a text fits several).
+ * Errors: QKV_NO_DEVICE (nothing fits, or what fits cannot be used, with the reason; lists
+ * what there is), QKV_AMBIGUOUS_DEVICE (a text fits several; lists these).
  */
 QKV_API qkv_status qkv_device_list_select(size_t *out_index, const qkv_device_list *list,
                                           const char *selector);

@@ -17,19 +17,43 @@ static bool equals(const char *a, const char *b) {
     return tolower((unsigned char)*a) == tolower((unsigned char)*b);
 }
 
+static bool name_fits(const qkv_device_info *info, const char *part, bool platform) {
+    return qkvi_text_has(platform ? info->platform_name : info->name, part);
+}
+
+static void add_device(struct qkvi_text *text, const qkv_device_info *info) {
+    qkvi_text_add(text, "\n  %-5s %s [%s]%s%s", info->selector, info->name, info->platform_name,
+                  info->usable ? "" : " ", info->usable ? "" : info->reason);
+}
+
 /* Lists what there is, so that the user need not start another program to see it. */
-static qkv_status fail_listing(qkv_status status, const struct qkv_device_list *list, const char *selector,
-                               const char *what) {
+static qkv_status fail_listing(const struct qkv_device_list *list, const char *selector, const char *what) {
     struct qkvi_text text = {0};
     if (list->num_devices == 0) qkvi_text_add(&text, " none");
-    for (size_t i = 0; i < list->num_devices; i++) {
-        const qkv_device_info *info = &list->devices[i];
-        qkvi_text_add(&text, "\n  %-5s %s [%s]%s%s", info->selector, info->name, info->platform_name,
-                      info->usable ? "" : " ", info->usable ? "" : info->reason);
-    }
-    status = qkvi_fail(status, "device \"%s\" %s; devices here:%s", selector, what, qkvi_text_get(&text));
+    for (size_t i = 0; i < list->num_devices; i++)
+        add_device(&text, &list->devices[i]);
+    qkv_status status =
+        qkvi_fail(QKV_NO_DEVICE, "device \"%s\" %s; devices here:%s", selector, what, qkvi_text_get(&text));
     qkvi_text_free(&text);
     return status;
+}
+
+/* Only those that it fits. */
+static qkv_status fail_ambiguous(const struct qkv_device_list *list, const char *part, bool platform) {
+    struct qkvi_text text = {0};
+    for (size_t i = 0; i < list->num_devices; i++)
+        if (name_fits(&list->devices[i], part, platform)) add_device(&text, &list->devices[i]);
+    qkv_status status =
+        qkvi_fail(QKV_AMBIGUOUS_DEVICE, "device \"%s\" fits several devices:%s", part, qkvi_text_get(&text));
+    qkvi_text_free(&text);
+    return status;
+}
+
+/* Bytes of other scripts count as letters. */
+static bool has_letter(const char *text) {
+    while (*text && !isalpha((unsigned char)*text) && !((unsigned char)*text & 0x80))
+        text++;
+    return *text != '\0';
 }
 
 /* "P:D" with nothing else; false if the text is not of that form. */
@@ -56,7 +80,7 @@ static size_t find_name(const struct qkv_device_list *list, const char *part, bo
     size_t count = 0, exact = NONE, num_exact = 0;
     for (size_t i = 0; i < list->num_devices; i++) {
         const char *name = platform ? list->devices[i].platform_name : list->devices[i].name;
-        if (!qkvi_text_has(name, part)) continue;
+        if (!name_fits(&list->devices[i], part, platform)) continue;
         if (count++ == 0) *first = i;
         if (equals(name, part) && num_exact++ == 0) exact = i;
     }
@@ -75,15 +99,18 @@ static qkv_status resolve(size_t *out, const struct qkv_device_list *list, const
         index = best(list, QKVI_KIND(QKV_DEVICE_GPU) | QKVI_KIND(QKV_DEVICE_SOFTWARE_GPU));
     } else if (parse_pair(selector, &platform, &device)) {
         index = find_pair(list, platform, device);
+    } else if (!has_letter(selector)) {
+        /* A number that happens to stand in a name, and was meant as an index. */
+        return fail_listing(list, selector, "is no part of a name: that has a letter; write an index as P:D");
     } else {
-        size_t count = find_name(list, selector, false, &index);
-        if (count == 0) count = find_name(list, selector, true, &index);
-        if (count > 1) return fail_listing(QKV_AMBIGUOUS_DEVICE, list, selector, "fits several devices");
+        bool of_platform = false;
+        size_t count = find_name(list, selector, of_platform, &index);
+        if (count == 0) count = find_name(list, selector, of_platform = true, &index);
+        if (count > 1) return fail_ambiguous(list, selector, of_platform);
     }
     if (index == NONE)
-        return fail_listing(QKV_NO_DEVICE, list, selector,
-                            "fits none (known: auto, cpu, gpu, P:D, or a part of a name)");
-    if (!list->devices[index].usable) return fail_listing(QKV_NO_DEVICE, list, selector, list->devices[index].reason);
+        return fail_listing(list, selector, "fits none (known: auto, cpu, gpu, P:D, or a part of a name)");
+    if (!list->devices[index].usable) return fail_listing(list, selector, list->devices[index].reason);
     *out = index;
     return QKV_OK;
 }

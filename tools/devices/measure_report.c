@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "devices/property.h"
+
 static const struct {
     const char *key, *label, *unit;
 } rows[MEASURE_ROWS] = {
@@ -42,7 +44,7 @@ void measure_print(FILE *out, const struct measurement *m) {
 }
 
 static json_t *text(const char *value) {
-    json_t *result = json_string(value);
+    json_t *result = text_value(value);
     return result ? result : json_string("?");
 }
 

@@ -80,6 +80,13 @@ static int wrong(const char *option, const char *value, const char *expected) {
     return EXIT_USAGE;
 }
 
+/* What was printed may not have got anywhere. */
+static int written(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_USABLE;
+    perror("qkv-devices: standard output");
+    return EXIT_NONE;
+}
+
 static int parse_timeout(struct options *options, const char *text) {
     char *end;
     options->seconds = strtod(text, &end);
@@ -107,7 +114,7 @@ static int list_properties(void) {
         printf("%-28s %-52s %s\n", properties[i].key, properties[i].raw, properties[i].label);
     for (size_t i = 0; i < num_probes; i++)
         printf("%-28s %-52s tried: %s\n", probes[i].key, "", probes[i].label);
-    return EXIT_USABLE;
+    return written();
 }
 
 static int check_property(const char *name) {
@@ -169,10 +176,10 @@ static int parse_option(struct options *options, int option, int argc, char **ar
         return -1;
     case 'h':
         fputs(usage, stdout);
-        return EXIT_USABLE;
+        return written();
     case 'V':
         printf("qkv-devices %s\n", qkv_version_string());
-        return EXIT_USABLE;
+        return written();
     default:
         fputs("qkv-devices --help lists the options.\n", stderr);
         return EXIT_USAGE;

@@ -79,7 +79,7 @@ const struct property *property_find(const char *name);
 void query_properties(json_t *object, cl_device_id device);
 /* The same of a platform, which is few. */
 void query_platform(json_t *object, cl_platform_id platform);
-/* A driver's text need not be UTF-8, JSON must be. NULL is "". */
+/* A driver's text need not be UTF-8, JSON must be; and it shall not steer a terminal, whatever prints it. NULL is "". */
 json_t *text_value(const char *text);
 
 /* "CL_INVALID_VALUE (-30)"; cl_error.c. */

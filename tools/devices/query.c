@@ -15,21 +15,33 @@ struct answer {
     size_t size;
 };
 
+/* Whatever could steer a terminal becomes blanks: C0 but for ends of lines and tabs, DEL, and C1 in its UTF-8. */
+static void clean(char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i], next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0) text[i] = text[i + 1] = ' ';
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) text[i] = ' ';
+    }
+}
+
 json_t *text_value(const char *text) {
     tool_error error;
     size_t length;
     if (!text) text = "";
     char *good = tool_text_repair(text, strlen(text), &length, &error);
+    if (good) clean(good, length);
     json_t *value = json_stringn(good ? good : "", good ? length : 0);
     free(good);
     return value;
 }
 
-/* Blanks on either side, which some drivers pad their names with. */
+/* One line, without the blanks on either side which some drivers pad their names with. */
 static json_t *trimmed(char *text) {
-    text += strspn(text, " \t\n");
+    for (char *c = text; *c; c++)
+        if (strchr("\t\n\v\f\r", *c)) *c = ' ';
+    text += strspn(text, " ");
     size_t length = strlen(text);
-    while (length > 0 && strchr(" \t\n", text[length - 1]))
+    while (length > 0 && text[length - 1] == ' ')
         text[--length] = '\0';
     return text_value(text);
 }
