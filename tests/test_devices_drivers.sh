@@ -59,6 +59,9 @@ with FAKE_DRIVER_HANG=clCreateContext QKV_TEST_MARK=$$ -- --timeout 1
 expect "a driver that hangs is stopped" [ $(($(date +%s) - begin)) -lt 20 ]
 expect "and says so" says 'the driver did not answer within 1 s' out
 expect "and nothing is left of it" none_left "QKV_TEST_MARK=$$"
+begin=$(date +%s)
+with FAKE_DRIVER_HANG=clGetDeviceIDs -- --timeout 30 --json="$work/no-such-folder/x"
+expect "a file that cannot be written is found out first" [ "$status$(($(date +%s) - begin < 10))" = 11 ]
 FAKE_DRIVER_HANG=clCreateContext QKV_TEST_MARK=$$-2 "$tool" >"$work/out" 2>"$work/err" </dev/null &
 interrupted=$!
 sleep 2

@@ -104,6 +104,18 @@ expect_valid "--json --no-probe fits the schema" "$work/file.json"
 run --json "$work/missing/file.json" --no-probe
 expect "--json into a folder that does not exist: status 1" gives 1
 expect "and says so" has 'cannot write' err
+expect "a file that is written leaves nothing beside it" [ "$(find "$work" -name 'file.json*' | wc -l)" = 1 ]
+ln -s file.json "$work/link.json"
+run --json "$work/link.json" --no-probe
+expect "a link stays one" [ -L "$work/link.json" ]
+run --json /dev/null --no-probe
+expect "a device file stays one" [ -c /dev/null ]
+run --json "$work" --no-probe
+expect "a folder is no file: status 1" gives 1
+run -d 'no such device' --json
+expect "-d with a text that fits none, in JSON" json "$work/out" 'd["devices"] == [] and "fits none" in d["selection_error"]'
+expect "status 1 all the same" gives 1
+expect_valid "that fits the schema" "$work/out"
 run -d auto --json - --no-probe
 expect "-d with --json: that device only" json "$work/out" \
     'len(d["devices"]) == 1 and d["devices"][0]["selector"] == d["auto"]'
@@ -338,6 +350,13 @@ else
 fi
 run --no-such-option
 expect "a wrong option: status 2" gives 2
+for arguments in '--best decode --measure' '--best decode --json' '--measure --summary' '-p name --json' '-p name -p kind' \
+    '-l --measure' '--no-probe --measure-memory' '-a -l' '--raw --json' '-d 0:0 -a' '-d 0:0 --best decode' '-d a -d b' \
+    '-l --measure-memory' '--self-test -p name'; do
+    # shellcheck disable=SC2086
+    run $arguments
+    expect "$arguments: status 2, and which two" [ "$status$(grep -c 'qkv-devices: .*--.*together\|twice' "$work/err")" = 21 ]
+done
 run surplus
 expect "a surplus argument: status 2" gives 2
 for seconds in 0 -1 nan 1x ''; do

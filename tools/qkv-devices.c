@@ -91,20 +91,6 @@ static bool all_measured(const json_t *machine, const char *only) {
     return good > 0 && bad == 0;
 }
 
-static int show_json(const char *path, const json_t *machine) {
-    bool to_stdout = strcmp(path, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(path, "w");
-    if (!out) {
-        fprintf(stderr, "qkv-devices: cannot write ");
-        perror(path);
-        return -1;
-    }
-    int failed = write_json(out, machine);
-    failed |= to_stdout ? fflush(out) : fclose(out);
-    if (failed) fprintf(stderr, "qkv-devices: writing %s failed\n", path);
-    return failed ? -1 : 0;
-}
-
 /* In JSON there are the devices that were asked for. */
 static void drop_others(json_t *machine, const char *only) {
     json_t *devices = json_object_get(machine, "devices");
@@ -162,7 +148,7 @@ static void show_work(const struct screen *screen, const json_t *machine, const 
 static int show(const struct screen *screen, json_t *machine, const struct options *options, const char *only) {
     if (options->json) {
         drop_others(machine, only);
-        return show_json(options->json, machine);
+        return json_file_write(options->json, machine) ? 0 : -1;
     }
     if (options->measure || options->self_test)
         show_work(screen, machine, options);
@@ -222,6 +208,10 @@ static int run(const struct screen *screen, json_t *machine, const struct option
     }
     const struct screen errors = {stderr, screen->width, false};
     if (options->selector && !only) {
+        if (options->json) {
+            drop_others(machine, "");
+            (void)json_file_write(options->json, machine);
+        }
         if (nothing) show_problems(&errors, machine);
         return EXIT_NONE;
     }
@@ -247,6 +237,7 @@ int main(int argc, char **argv) {
     }
     int status = parse_options(&options, argc, argv);
     if (status >= 0) return status;
+    if (options.json && !json_file_check(options.json)) return EXIT_NONE;
 
     struct screen screen = open_screen();
     json_t *machine = machine_read(&options);

@@ -94,6 +94,9 @@ void show_self_test(const struct screen *screen, const json_t *device);
 void show_problems(const struct screen *screen, const json_t *machine);
 /* Prints words, breaking lines at the screen's width; `column` is where the text begins, and its further lines do. */
 void print_words(const struct screen *screen, size_t column, const char *text);
+/* json_file.c. Can the file be written? Says why not. */
+bool json_file_check(const char *path);
+bool json_file_write(const char *path, const json_t *machine); /* false and a line on standard error */
 /* 0 if written. */
 int write_json(FILE *out, const json_t *machine);
 

@@ -132,6 +132,88 @@ static int check_property(const char *name) {
     return EXIT_USAGE;
 }
 
+/* ---- what goes together ---- */
+enum given {
+    DEVICE = 1 << 0,
+    ALL = 1 << 1,
+    LIST = 1 << 2,
+    SUMMARY = 1 << 3,
+    RAW = 1 << 4,
+    PROP = 1 << 5,
+    JSON = 1 << 6,
+    BEST = 1 << 7,
+    MEASURE = 1 << 8,
+    SELF_TEST = 1 << 9,
+    NO_PROBE = 1 << 10,
+    MEASURE_MEMORY = 1 << 11,
+    NUM_GIVEN = 12,
+    SHOWN_ALONE = ALL | LIST | SUMMARY | RAW | PROP | BEST
+};
+
+static const char *const given_names[NUM_GIVEN] = {
+    "--device", "--all",     "--list",      "--summary",  "--raw",           "--prop", "--json",
+    "--best",   "--measure", "--self-test", "--no-probe", "--measure-memory"};
+
+static unsigned bit_of(int option) {
+    static const int options[NUM_GIVEN] = {'d',
+                                           'a',
+                                           'l',
+                                           OPTION_SUMMARY,
+                                           OPTION_RAW,
+                                           'p',
+                                           'j',
+                                           OPTION_BEST,
+                                           OPTION_MEASURE,
+                                           OPTION_SELF_TEST,
+                                           OPTION_NO_PROBE,
+                                           OPTION_MEASURE_MEMORY};
+    for (unsigned i = 0; i < NUM_GIVEN; i++)
+        if (option == options[i]) return 1u << i;
+    return 0;
+}
+
+static const struct {
+    unsigned one, other; /* any of these with any of those */
+    const char *why;
+} conflicts[] = {
+    {SHOWN_ALONE | JSON, SHOWN_ALONE | JSON, "one of them can be shown"},
+    {MEASURE | SELF_TEST, SHOWN_ALONE, "what is found out is shown by itself, or with --json"},
+    {DEVICE, ALL | LIST | BEST, "that is about every device"},
+    {MEASURE_MEMORY, NO_PROBE | LIST, "that tries nothing"},
+};
+
+static const char *name_of_first(unsigned bits) {
+    unsigned i = 0;
+    while (i + 1 < NUM_GIVEN && !(bits & 1u << i))
+        i++;
+    return given_names[i];
+}
+
+/* What would silently be left out is refused. */
+static int check_together(unsigned given) {
+    for (size_t i = 0; i < sizeof conflicts / sizeof conflicts[0]; i++) {
+        unsigned one = given & conflicts[i].one, other;
+        one &= ~one + 1; /* the first of them */
+        other = given & conflicts[i].other & ~one;
+        if (!one || !other) continue;
+        fprintf(stderr, "qkv-devices: %s and %s do not go together: %s\nqkv-devices --help lists the options.\n",
+                name_of_first(one), name_of_first(other), conflicts[i].why);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+/* Of two values one would silently be left out. */
+static int check_once(unsigned *given, int option) {
+    unsigned bit = bit_of(option);
+    if (*given & bit & (DEVICE | PROP | JSON | BEST)) {
+        fprintf(stderr, "qkv-devices: %s is given twice\nqkv-devices --help lists the options.\n", name_of_first(bit));
+        return EXIT_USAGE;
+    }
+    *given |= bit;
+    return -1;
+}
+
 static int parse_option(struct options *options, int option, int argc, char **argv) {
     switch (option) {
     case 'd':
@@ -188,13 +270,16 @@ static int parse_option(struct options *options, int option, int argc, char **ar
 
 int parse_options(struct options *options, int argc, char **argv) {
     int option, status = -1;
+    unsigned given = 0;
     *options = (struct options){.seconds = 60, .root = ""};
-    while (status < 0 && (option = getopt_long(argc, argv, "d:alp:jhV", names, NULL)) != -1)
-        status = parse_option(options, option, argc, argv);
+    while (status < 0 && (option = getopt_long(argc, argv, "d:alp:jhV", names, NULL)) != -1) {
+        status = check_once(&given, option);
+        if (status < 0) status = parse_option(options, option, argc, argv);
+    }
     if (status < 0 && optind < argc) {
         fprintf(stderr, "qkv-devices: unexpected argument \"%s\"\nqkv-devices --help lists the options.\n",
                 argv[optind]);
         status = EXIT_USAGE;
     }
-    return status;
+    return status < 0 ? check_together(given) : status;
 }
