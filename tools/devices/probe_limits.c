@@ -57,7 +57,6 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
     /* A simulator takes its time; only compilers were seen to cut loops short. */
     const cl_int kind = 0, outer = device->kind == QKV_DEVICE_SIMULATOR ? 20 : OUTER, inner = outer;
     const size_t one = 1;
-    const cl_int kind = 0; /* loops */
     cl_uint value = 0;
     cl_int code;
     cl_kernel kernel = NULL;
