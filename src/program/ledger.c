@@ -15,9 +15,9 @@ static struct qkvi_ledger_entry *find(struct qkvi_programs *programs, const char
 /* Builds depend on the base options, and what is built on the limits. */
 static char *lasting_key(const struct qkvi_programs *programs, const char *key) {
     const struct qkvi_limits *l = &programs->limits;
-    return qkvi_cache_key(programs, "self-test %s; %s; limits %zu %zu %zu %zu %zu %u\n", key, programs->base_options,
-                          l->max_work_group_size, l->max_group_rows, l->local_memory, l->max_arguments,
-                          l->max_iterations, (unsigned)l->vector_width);
+    return qkvi_cache_key(programs, "self-test %s; %s; limits %zu %zu %zu %zu %zu %zu %u\n", key,
+                          programs->base_options, l->max_work_group_size, l->max_group_rows, l->local_memory,
+                          l->max_arguments, l->private_bytes, l->max_iterations, (unsigned)l->vector_width);
 }
 
 static bool passed_before(const struct qkvi_programs *programs, const char *key) {

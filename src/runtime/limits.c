@@ -1,13 +1,14 @@
 #include "runtime.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /*
  * QKV_LIMITS lowers what the library believes of a device, so that small devices can be tried on a large one: a
  * comma-separated list of group=N (work-items), rows=N (of them along the second axis), local=BYTES,
- * allocation=BYTES, arguments=BYTES, width=4|8|16, or one of these names.
+ * allocation=BYTES, arguments=BYTES, private=BYTES, width=4|8|16, or one of these names.
  */
 struct profile {
     const char *name, *limits;
@@ -17,9 +18,9 @@ static const struct profile profiles[] = {
     {"group-64", "group=64"},
     {"local-8k", "local=8192"},
     {"allocation-16m", "allocation=16777216"},
-    {"small", "group=64,local=8192,allocation=16777216,width=4"},
+    {"small", "group=64,local=8192,allocation=16777216,private=99328,width=4"},
     /* Apple's CPU device: kernels with barriers get work-groups of one item. */
-    {"apple-cpu", "group=1,rows=1,local=32768,width=4"},
+    {"apple-cpu", "group=1,rows=1,local=32768,private=65536,width=4"},
 };
 
 /* Lanes the vector kernels use. Drivers that do not know (0, or 1 for "scalarised by us") get 8, which AVX2 has and
@@ -52,6 +53,25 @@ static size_t argument_bytes(const qkv_device_info *info) {
     return error == CL_SUCCESS && bytes ? bytes : LEAST_ARGUMENTS;
 }
 
+/*
+ * CPU drivers keep a work-item's arrays on the stack of one of their threads, and a stack that overflows ends the process.
+ * Threads get what the system gives where nobody asks for more: 8 MiB as a rule with glibc (`ulimit -s`), 512 KiB on macOS,
+ * 128 KiB with musl. Three quarters of it are for arrays: 97 of 128 KiB, which 64 queries of 128 dims take with 128 keys a
+ * block. The rest is for registers, functions that are called and what the driver keeps there.
+ */
+#define LEAST_STACK ((size_t)128 << 10)
+#define ARRAYS_OF_STACK(bytes) ((bytes) / 128 * 97)
+
+static size_t private_bytes(void) {
+    pthread_attr_t attributes;
+    size_t stack = 0;
+    if (pthread_attr_init(&attributes) == 0) {
+        if (pthread_attr_getstacksize(&attributes, &stack) != 0) stack = 0;
+        (void)pthread_attr_destroy(&attributes);
+    }
+    return ARRAYS_OF_STACK(stack < LEAST_STACK ? LEAST_STACK : stack);
+}
+
 static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
     const char *equals = memchr(item, '=', length);
     char *end;
@@ -70,6 +90,8 @@ static bool apply(struct qkvi_limits *limits, const char *item, size_t length) {
         lower(&limits->max_allocation, value);
     else if (key == 9 && !strncmp(item, "arguments", key))
         lower(&limits->max_arguments, value);
+    else if (key == 7 && !strncmp(item, "private", key))
+        lower(&limits->private_bytes, value);
     else if (key == 5 && !strncmp(item, "width", key) && (value == 4 || value == 8 || value == 16))
         limits->vector_width = (uint32_t)value;
     else
@@ -83,7 +105,7 @@ static qkv_status apply_list(struct qkvi_limits *limits, const char *variable, c
         if (!apply(limits, item, length))
             return qkvi_fail(QKV_INVALID_ARGUMENT,
                              "environment variable %s: \"%.*s\" is not group=N, rows=N, local=BYTES, allocation=BYTES, "
-                             "arguments=BYTES or width=4|8|16",
+                             "arguments=BYTES, private=BYTES or width=4|8|16",
                              variable, (int)length, item);
         item += length + (item[length] == ',');
     }
@@ -97,6 +119,7 @@ qkv_status qkvi_limits_read(struct qkvi_limits *limits, const qkv_device_info *i
         .max_allocation =
             info->max_allocation == 0 || info->max_allocation > SIZE_MAX ? SIZE_MAX : (size_t)info->max_allocation,
         .max_arguments = argument_bytes(info),
+        .private_bytes = private_bytes(),
         .max_iterations = SIZE_MAX,
         .compute_units = info->compute_units ? info->compute_units : 1,
         .vector_width = vector_width(info),

@@ -22,6 +22,7 @@ struct qkvi_limits {
     size_t local_memory;   /* bytes */
     size_t max_allocation; /* bytes */
     size_t max_arguments;  /* bytes of a kernel's */
+    size_t private_bytes;  /* of arrays that a work-item of a CPU device may declare */
     uint32_t compute_units;
     size_t max_iterations; /* of all loops of one work-item together; SIZE_MAX on sound devices */
     uint32_t vector_width; /* float lanes for vector kernels: 4, 8 or 16 */

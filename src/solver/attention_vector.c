@@ -11,12 +11,13 @@ struct attention_vector {
     struct qkvi_kernel *kernel;
     struct qkvi_decode *decode; /* NULL where no run can use it */
     unsigned keys, vectors, width, block, unroll, max_dim;
+    size_t private_bytes;
 };
 
 /* Register tiles by vector width, keys x vectors of queries: for 32 registers of 512 bits, 16 of 256, 32 of 128. */
 static const struct tile { unsigned width, keys, vectors; } tiles[] = {{16, 4, 4}, {8, 4, 3}, {4, 4, 4}};
 
-/* Where one vector or two are all that QKVI_PRIVATE_BYTES leaves room for: as many keys as there are registers for, FEW
+/* Where one vector or two are all that private memory leaves room for: as many keys as there are registers for, FEW
  * where only they leave room for a block. */
 enum { NARROW = 2, NARROW_KEYS_512 = 8, FEW_NARROW_KEYS = 6 };
 
@@ -24,12 +25,12 @@ enum { NARROW = 2, NARROW_KEYS_512 = 8, FEW_NARROW_KEYS = 6 };
  * cache. */
 enum { KEY_BLOCK = 128, LEAST_BLOCK = 12, LEAST_DIM = 64 };
 
-/* Keys a block for which QKVI_PRIVATE_BYTES has room beside x and o: s, and where the kernel has them `staged` and what
+/* Keys a block for which private memory has room beside x and o: s, and where the kernel has them `staged` and what
  * stores scores. */
 static unsigned count_block(const struct attention_vector *vector) {
     const struct qkvi_attention_problem *p = &vector->problem;
     const bool staged = p->k_dtype != QKV_F32 || p->v_dtype != QKV_F32;
-    const size_t lanes = (size_t)vector->width * vector->vectors, budget = QKVI_PRIVATE_BYTES / sizeof(float);
+    const size_t lanes = (size_t)vector->width * vector->vectors, budget = vector->private_bytes / sizeof(float);
     const size_t rows = lanes * (2 * (size_t)vector->max_dim + vector->keys);
     const size_t per_key = lanes + (staged ? vector->max_dim : 0) + (p->weights ? vector->width : 0);
     const size_t room = rows < budget ? (budget - rows) / per_key : 0;
@@ -60,6 +61,7 @@ static qkv_status choose_tile(struct attention_vector *vector, const struct qkvi
     const unsigned width = rasteriser ? 4 : rt->limits.vector_width;
     unsigned keys, vectors;
     vector->width = width;
+    vector->private_bytes = rt->limits.private_bytes;
     vector->unroll = rasteriser ? 1 : 4;
     for (size_t i = 0; i < QKVI_COUNT(tiles); i++)
         if (tiles[i].width == width) {

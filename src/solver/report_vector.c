@@ -29,7 +29,7 @@ static void choose_tile(struct report_vector *vector, const struct qkvi_runtime 
     vector->rows = rasteriser ? 2 : 4;
     vector->vectors = rasteriser ? 1 : vector->width == 16 ? 4 : 2;
     vector->unroll = rasteriser ? 1 : 4;
-    while (vector->vectors > 1 && private_bytes(vector) > QKVI_PRIVATE_BYTES)
+    while (vector->vectors > 1 && private_bytes(vector) > rt->limits.private_bytes)
         vector->vectors--;
 }
 

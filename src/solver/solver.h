@@ -182,14 +182,6 @@ struct qkvi_rotary_run {
     size_t num_rows; /* positions are below it: of the table or of what is given */
 };
 
-/* ---- private memory ---- */
-
-/* Bytes of arrays that a work-item of a CPU device may declare: they lie on the stack of one of the driver's threads, which
- * has 128 KiB with musl and 512 KiB on macOS, whatever else the driver keeps there included; a stack that overflows ends
- * the process. Compilers add some 8 KiB for registers and functions that are called. 97 KiB is what 64 queries of 128 dims
- * take with 128 keys a block. */
-#define QKVI_PRIVATE_BYTES ((size_t)97 << 10)
-
 /* ---- a whole layer at once ---- */
 
 /* Projections to q, k and v, attention of every token of a sequence to all of them, and the output projection. */
