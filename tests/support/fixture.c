@@ -24,7 +24,7 @@ static qkv_status open_context(void) {
 }
 
 qkv_context *test_context(void) {
-    TEST_OK(open_context());
+    if (!shared_context) TEST_OK(open_context()); /* Check allocates at every assertion, which tests of faults make fail */
     return shared_context;
 }
 
