@@ -161,16 +161,23 @@ qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, 
     return status;
 }
 
-/* A warning once per context: whoever makes plans in a loop has read it. */
-static void tell(struct qkvi_programs *programs, const struct qkvi_problem *problem, const struct qkvi_solver *solver,
-                 qkv_status status) {
+/* What stays so is a warning once per context: whoever makes plans in a loop has read it. */
+static bool is_news(struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                    const struct qkvi_solver *solver, qkv_status status) {
     struct qkvi_text key = {0};
+    if (status != QKV_SELF_TEST_FAILED && status != QKV_BUILD_FAILED) return true;
     name_attempt(&key, problem, solver);
     qkvi_text_add(&key, "; told of status %d", (int)status);
     bool first = qkvi_ledger_first(programs, qkvi_text_get(&key));
     qkvi_text_free(&key);
+    return first;
+}
+
+static void tell(struct qkvi_programs *programs, const struct qkvi_problem *problem, const struct qkvi_solver *solver,
+                 qkv_status status) {
     qkv_log_level level = status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING;
-    qkvi_log(&programs->rt->log, first ? level : QKV_LOG_DEBUG, "%s", qkv_error_message());
+    if (!is_news(programs, problem, solver, status)) level = QKV_LOG_DEBUG;
+    qkvi_log(&programs->rt->log, level, "%s", qkv_error_message());
 }
 
 /* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */

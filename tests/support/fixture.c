@@ -24,7 +24,8 @@ static qkv_status open_context(void) {
 }
 
 qkv_context *test_context(void) {
-    if (!shared_context) TEST_OK(open_context()); /* Check allocates at every assertion, which tests of faults make fail */
+    /* Check allocates at every assertion, which tests of faults make fail. */
+    if (!shared_context) TEST_OK(open_context());
     return shared_context;
 }
 
