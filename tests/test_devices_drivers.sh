@@ -76,7 +76,8 @@ expect "it does not stop the listing" json "$work/out" 'd["devices"][0]["driver_
 with FAKE_DRIVER_FAIL=0x102C -- --all --no-probe
 expect "people see it too" has '^  vendor  *query failed: CL_OUT_OF_RESOURCES (-5)$' out
 with FAKE_DRIVER_FAIL=0x102C -- --prop vendor
-expect "and --prop" has '^0:0  query failed: CL_OUT_OF_RESOURCES (-5)$' out
+expect "and --prop, where no value stands then: status 1" [ "$status$(cat "$work/out")" = 1 ]
+expect "but why" has '^qkv-devices: 0:0 vendor: query failed: CL_OUT_OF_RESOURCES (-5)$' err
 with FAKE_DRIVER_EMPTY=0x1002 -- --json --no-probe
 expect "an answer of no bytes is a query that failed" json "$work/out" \
     'd["devices"][0]["compute_units"] is None and d["devices"][0]["errors"] == {"compute_units": "the driver answers 0 bytes"}'

@@ -130,7 +130,7 @@ same_names() {
 import json, sys
 rules = json.load(open(sys.argv[1]))["$defs"]
 known = set(rules["device"]["required"]) - {"errors"} | set(rules["probes"]["required"])
-listed = {line.split()[0] for line in open(sys.argv[2])}
+listed = {line.split()[0] for line in open(sys.argv[2]) if not line.startswith("QKV_CLAIM_")}
 print(known ^ listed)
 sys.exit(known != listed)
 END
@@ -147,14 +147,16 @@ import json, sys
 device = json.load(open(sys.argv[1]))["devices"][0]
 raw = {}
 for line in open(sys.argv[2]):
+    if line.split("]")[0].endswith(":*"):
+        continue
     name, _, value = line.rstrip("\n").split("]  ", 1)[1].partition(" ")
     raw[name] = value.strip()
-keys = {part[1]: part[0] for part in (line.split() for line in open(sys.argv[3])) if not part[1].startswith("tried")}
+keys = {part[1]: part[0] for part in (line.split() for line in open(sys.argv[3])) if not part[1].startswith(("QKV_PROBE_", "QKV_CLAIM_"))}
 wrong = [name for name in raw if name not in keys]
 for name, key in keys.items():
     value = device[key]
     if value is None:
-        wrong += [key] if (name in raw) != (key in device["errors"]) else []
+        wrong += [key] if name in raw else []
     elif isinstance(value, bool):
         wrong += [key] if raw[name] != str(value).lower() else []
     elif isinstance(value, list):
@@ -178,6 +180,25 @@ run --prop compute_units
 expect "--prop without -d: a line for each device, with its selector" has '^[0-9]*:[0-9]*  [0-9][0-9]*$' out
 run --prop kernels -d auto
 expect "--prop of what was tried" [ "$(cat "$work/out")" = works ]
+run --prop QKV_CLAIM_KERNELS -d auto
+expect "--prop of what was claimed" [ "$(cat "$work/out")" = true ]
+run --prop hal
+expect "--prop suggests what is tried as well" has 'near it: half_storage, half, ' err
+run --prop nv_warp -d auto
+expect "--prop of what the device does not offer: no value, status 1" [ "$status$(cat "$work/out")" = 1 ]
+expect "and says so" has 'does not offer nv_warp' err
+run --prop kernels -d auto --no-probe
+expect "--prop of what was not tried: no value, status 1" [ "$status$(cat "$work/out")" = 1 ]
+run --raw -d auto
+expect "--raw has the platform" has '^\[[0-9]*:[*]\]  CL_PLATFORM_VERSION  *OpenCL ' out
+# shellcheck disable=SC2317
+raw_names_known() {
+    sed -n 's/^\[[0-9]*:[0-9]*\]  \([A-Z0-9_]*\) .*/\1/p' "$work/out" | grep -v 'QKV_\(AGREEMENT\|CAPPED\|DETAIL\)_' >"$work/raw-names"
+    awk '{ print $2 }' "$work/names" >"$work/known-names"
+    ! grep -Fvxf "$work/known-names" "$work/raw-names"
+}
+expect "--prop help has every name of --raw" raw_names_known
+expect "--raw has what the probes said" has ' QKV_AGREEMENT_KERNELS  *as claimed$' out
 run --prop memory
 expect "--prop of nothing known: status 2" gives 2
 expect "it names what comes near" has 'global_memory' err

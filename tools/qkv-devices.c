@@ -144,8 +144,9 @@ static void show_work(const struct screen *screen, const json_t *machine, const 
     print_words(screen, 10, text_at(machine, "rule"));
 }
 
-/* 0, or -1 where it could not be written. */
+/* 0, or -1 where it could not be written, or there was nothing to show. */
 static int show(const struct screen *screen, json_t *machine, const struct options *options, const char *only) {
+    bool found = true;
     if (options->json) {
         drop_others(machine, only);
         return json_file_write(options->json, machine) ? 0 : -1;
@@ -153,7 +154,7 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
     if (options->measure || options->self_test)
         show_work(screen, machine, options);
     else if (options->property)
-        (void)show_property(screen, machine, options->property, only);
+        found = show_property(screen, machine, options->property, only);
     else if (options->view == VIEW_TREE)
         show_tree(screen, machine);
     else if (options->view == VIEW_SUMMARY)
@@ -166,7 +167,7 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
         show_every(screen, machine);
     else
         show_table(screen, machine, options);
-    if (fflush(screen->out) == 0 && !ferror(screen->out)) return 0;
+    if (fflush(screen->out) == 0 && !ferror(screen->out)) return found ? 0 : -1;
     perror("qkv-devices: standard output");
     return -1;
 }

@@ -87,7 +87,7 @@ void show_full(const struct screen *screen, const json_t *device);
 void show_tree(const struct screen *screen, const json_t *machine);
 void show_summary(const struct screen *screen, const json_t *machine, const char *only);
 void show_raw(const struct screen *screen, const json_t *machine, const char *only);
-/* False where there is no such property. */
+/* False where no device has a value of it, or a query of it failed: said on standard error. */
 bool show_property(const struct screen *screen, const json_t *machine, const char *name, const char *only);
 void show_measurement(const struct screen *screen, const json_t *device);
 void show_self_test(const struct screen *screen, const json_t *device);

@@ -110,24 +110,38 @@ static const char *json_file(int argc, char **argv) {
 }
 
 static int list_properties(void) {
+    char raw[64];
     for (size_t i = 0; i < num_properties; i++)
         printf("%-28s %-52s %s\n", properties[i].key, properties[i].raw, properties[i].label);
-    for (size_t i = 0; i < num_probes; i++)
-        printf("%-28s %-52s tried: %s\n", probes[i].key, "", probes[i].label);
+    for (size_t i = 0; i < num_probes; i++) {
+        probe_raw_name(raw, "QKV_PROBE_", &probes[i]);
+        printf("%-28s %-52s tried: %s\n", probes[i].key, raw, probes[i].label);
+        probe_raw_name(raw, "QKV_CLAIM_", &probes[i]);
+        printf("%-28s %-52s claimed: %s\n", raw, raw, probes[i].label);
+    }
     return written();
 }
 
+/* 1 if `name` is part of the key. */
+static size_t suggest(const char *key, const char *name, size_t shown) {
+    size_t length = strlen(name);
+    for (const char *at = key; *at && length; at++)
+        if (strncasecmp(at, name, length) == 0) {
+            fprintf(stderr, "%s%s", shown ? ", " : "; near it: ", key);
+            return 1;
+        }
+    return 0;
+}
+
 static int check_property(const char *name) {
-    size_t length = strlen(name), shown = 0;
+    size_t shown = 0;
     if (strcmp(name, "help") == 0) return list_properties();
     if (property_find(name) || probe_find(name)) return -1;
     fprintf(stderr, "qkv-devices: --prop \"%s\": there is no such property", name);
-    for (size_t i = 0; i < num_properties && shown < 8 && length; i++)
-        for (const char *at = properties[i].key; *at; at++)
-            if (strncasecmp(at, name, length) == 0) {
-                fprintf(stderr, "%s%s", shown++ ? ", " : "; near it: ", properties[i].key);
-                break;
-            }
+    for (size_t i = 0; i < num_probes; i++)
+        shown += suggest(probes[i].key, name, shown);
+    for (size_t i = 0; i < num_properties && shown < 8; i++)
+        shown += suggest(properties[i].key, name, shown);
     fprintf(stderr, "\nqkv-devices --prop help lists them.\n");
     return EXIT_USAGE;
 }

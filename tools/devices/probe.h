@@ -55,7 +55,9 @@ extern const struct probe probes[];
 extern const size_t num_probes;
 /* What was found, a member of "probes", leaves the library without what it cannot work without. */
 bool probe_fails_essential(const struct probe *probe, const json_t *outcome);
-const struct probe *probe_find(const char *name); /* by key or QKV_PROBE_KEY, in any case */
+const struct probe *probe_find(const char *name); /* by key, QKV_PROBE_KEY or QKV_CLAIM_KEY, in any case */
+bool probe_name_is_claim(const char *name);
+void probe_raw_name(char name[64], const char *prefix, const struct probe *probe); /* prefix: "QKV_PROBE_" */
 
 /* ---- probe_launch.c: what the probes share ---- */
 struct launch {

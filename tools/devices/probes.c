@@ -30,11 +30,26 @@ const struct probe probes[] = {
 };
 const size_t num_probes = sizeof probes / sizeof probes[0];
 
+static const char claim_prefix[] = "QKV_CLAIM_", found_prefix[] = "QKV_PROBE_";
+
+bool probe_name_is_claim(const char *name) {
+    return strncasecmp(name, claim_prefix, strlen(claim_prefix)) == 0;
+}
+
 const struct probe *probe_find(const char *name) {
-    if (strncasecmp(name, "QKV_PROBE_", 10) == 0) name += 10;
+    if (probe_name_is_claim(name))
+        name += strlen(claim_prefix);
+    else if (strncasecmp(name, found_prefix, strlen(found_prefix)) == 0)
+        name += strlen(found_prefix);
     for (size_t i = 0; i < num_probes; i++)
         if (strcasecmp(name, probes[i].key) == 0) return &probes[i];
     return NULL;
+}
+
+void probe_raw_name(char name[64], const char *prefix, const struct probe *probe) {
+    size_t length = (size_t)snprintf(name, 64, "%s%s", prefix, probe->key);
+    for (size_t i = 0; i < length && i < 64; i++)
+        if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
 }
 
 bool probe_fails_essential(const struct probe *probe, const json_t *outcome) {

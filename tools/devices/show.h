@@ -17,6 +17,7 @@ enum colour verdict_colour(const json_t *device);
 /* show_probe.c */
 void format_claimed(char text[64], const struct probe *probe, const json_t *outcome);
 void format_found(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome); /* with its detail */
+void format_claimed_raw(char text[VALUE_TEXT_MAX], const json_t *outcome);
 void format_found_raw(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome);
 /* "fp16 arithmetic: not claimed, yet it works" */
 void format_difference(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome);

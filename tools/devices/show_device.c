@@ -1,4 +1,5 @@
 /* One device in full, the tree, the summary, --raw and --prop. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "devices/machine.h"
@@ -114,60 +115,107 @@ static void raw_row(const struct screen *screen, const json_t *device, const cha
     fprintf(screen->out, "[%s]  %-50s  %s\n", text_at(device, "selector"), name, text);
 }
 
-static void raw_probe_name(char name[64], const char *prefix, const struct probe *probe) {
-    size_t length = (size_t)snprintf(name, 64, "%s%s", prefix, probe->key);
-    for (size_t i = 0; i < length && i < 64; i++)
-        if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
+static void raw_probe_row(const struct screen *screen, const json_t *device, const char *prefix,
+                          const struct probe *probe, const char *text) {
+    char name[64];
+    probe_raw_name(name, prefix, probe);
+    raw_row(screen, device, name, text);
+}
+
+static void show_raw_probe(const struct screen *screen, const json_t *device, const struct probe *probe) {
+    char text[VALUE_TEXT_MAX];
+    const json_t *outcome = json_object_get(json_object_get(device, "probes"), probe->key);
+    if (!outcome) return;
+    format_found_raw(text, probe, outcome);
+    raw_probe_row(screen, device, "QKV_PROBE_", probe, text);
+    format_claimed_raw(text, outcome);
+    raw_probe_row(screen, device, "QKV_CLAIM_", probe, text);
+    if (text_at(outcome, "agreement")[0])
+        raw_probe_row(screen, device, "QKV_AGREEMENT_", probe, text_at(outcome, "agreement"));
+    if (json_is_true(json_object_get(outcome, "capped"))) raw_probe_row(screen, device, "QKV_CAPPED_", probe, "true");
+    if (text_at(outcome, "detail")[0])
+        raw_probe_row(screen, device, "QKV_DETAIL_", probe, text_at(outcome, "detail"));
+}
+
+static void show_raw_platform(const struct screen *screen, const json_t *platform) {
+    static const char *const rows[][2] = {{"name", "CL_PLATFORM_NAME"},
+                                          {"vendor", "CL_PLATFORM_VENDOR"},
+                                          {"version", "CL_PLATFORM_VERSION"},
+                                          {"profile", "CL_PLATFORM_PROFILE"},
+                                          {"extensions", "CL_PLATFORM_EXTENSIONS"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (json_is_string(json_object_get(platform, rows[i][0])))
+            fprintf(screen->out, "[%lld:*]  %-50s  %s\n", (long long)json_integer_value(json_object_get(platform, "index")),
+                    rows[i][1], text_at(platform, rows[i][0]));
+}
+
+/* What stands in the place of a value is no value: programs would take it for one. */
+static bool report_missing(const json_t *device, const char *key, const char *name) {
+    const json_t *value = json_object_get(device, key);
+    const char *error = json_string_value(json_object_get(json_object_get(device, "errors"), key));
+    if (error) fprintf(stderr, "qkv-devices: %s %s: query failed: %s\n", text_at(device, "selector"), name, error);
+    return error || !value || json_is_null(value);
 }
 
 void show_raw(const struct screen *screen, const json_t *machine, const char *only) {
     size_t index;
-    const json_t *device;
-    char text[VALUE_TEXT_MAX], name[64], claimed[64];
+    const json_t *device, *platform;
+    char text[VALUE_TEXT_MAX];
+    json_array_foreach(json_object_get(machine, "platforms"), index, platform) {
+        if (!only || strtoll(only, NULL, 10) == json_integer_value(json_object_get(platform, "index")))
+            show_raw_platform(screen, platform);
+    }
     json_array_foreach(json_object_get(machine, "devices"), index, device) {
-        const json_t *errors = json_object_get(device, "errors"), *outcomes = json_object_get(device, "probes");
         if (!wanted(device, only)) continue;
         for (size_t p = 0; p < num_properties; p++) {
-            const json_t *value = json_object_get(device, properties[p].key);
-            if ((!value || json_is_null(value)) && !json_object_get(errors, properties[p].key)) continue;
+            if (report_missing(device, properties[p].key, properties[p].raw)) continue;
             property_format_raw(text, &properties[p], device);
             raw_row(screen, device, properties[p].raw, text);
         }
-        for (size_t i = 0; i < num_probes && outcomes; i++) {
-            const json_t *outcome = json_object_get(outcomes, probes[i].key);
-            const json_t *claim = json_object_get(outcome, "claimed");
-            raw_probe_name(name, "QKV_PROBE_", &probes[i]);
-            format_found_raw(text, &probes[i], outcome);
-            raw_row(screen, device, name, text);
-            raw_probe_name(name, "QKV_CLAIM_", &probes[i]);
-            snprintf(claimed, sizeof claimed, "%lld", (long long)json_integer_value(claim));
-            raw_row(screen, device, name,
-                    json_is_boolean(claim) ? json_is_true(claim) ? "true" : "false"
-                    : json_is_null(claim)  ? "unknown"
-                                           : claimed);
-        }
+        for (size_t i = 0; i < num_probes; i++)
+            show_raw_probe(screen, device, &probes[i]);
     }
 }
 
-bool show_property(const struct screen *screen, const json_t *machine, const char *name, const char *only) {
-    size_t index;
-    const json_t *device;
-    char text[VALUE_TEXT_MAX];
+/* False where the device has none; why is said where that is an error, or nothing else would be said. */
+static bool property_text(char text[VALUE_TEXT_MAX], const json_t *device, const char *name, const char *only,
+                          bool *failed) {
     const struct property *property = property_find(name);
     const struct probe *probe = property ? NULL : probe_find(name);
-    if (!property && !probe) return false;
+    if (property && report_missing(device, property->key, name)) {
+        bool error = json_object_get(json_object_get(device, "errors"), property->key) != NULL;
+        *failed |= error;
+        if (only && !error) fprintf(stderr, "qkv-devices: %s does not offer %s\n", only, name);
+        return false;
+    }
+    if (property) {
+        property_format_raw(text, property, device);
+        return true;
+    }
+    const json_t *outcome = json_object_get(json_object_get(device, "probes"), probe->key);
+    if (!outcome)
+        fprintf(stderr, "qkv-devices: %s %s: not tried\n", text_at(device, "selector"), name);
+    else if (probe_name_is_claim(name))
+        format_claimed_raw(text, outcome);
+    else
+        format_found_raw(text, probe, outcome);
+    return outcome != NULL;
+}
+
+bool show_property(const struct screen *screen, const json_t *machine, const char *name, const char *only) {
+    size_t index, shown = 0;
+    const json_t *device;
+    char text[VALUE_TEXT_MAX];
+    bool failed = false;
     json_array_foreach(json_object_get(machine, "devices"), index, device) {
-        if (!wanted(device, only)) continue;
-        if (property)
-            property_format_raw(text, property, device);
-        else
-            format_found_raw(text, probe, json_object_get(json_object_get(device, "probes"), probe->key));
+        if (!wanted(device, only) || !property_text(text, device, name, only, &failed)) continue;
+        shown++;
         if (only)
             fprintf(screen->out, "%s\n", text);
         else
             fprintf(screen->out, "%s  %s\n", text_at(device, "selector"), text);
     }
-    return true;
+    return shown > 0 && !failed;
 }
 
 int write_json(FILE *out, const json_t *machine) {

@@ -41,13 +41,24 @@ void format_found(char text[VALUE_TEXT_MAX], const struct probe *probe, const js
     snprintf(text, VALUE_TEXT_MAX, "%s%s%s", state, detail[0] ? ": " : "", detail);
 }
 
+void format_claimed_raw(char text[VALUE_TEXT_MAX], const json_t *outcome) {
+    const json_t *claim = json_object_get(outcome, "claimed");
+    if (json_is_integer(claim))
+        snprintf(text, VALUE_TEXT_MAX, "%lld", (long long)json_integer_value(claim));
+    else
+        snprintf(text, VALUE_TEXT_MAX, "%s",
+                 json_is_true(claim)    ? "true"
+                 : json_is_false(claim) ? "false"
+                                        : "unknown");
+}
+
 void format_found_raw(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome) {
     const json_t *value = json_object_get(outcome, "value");
     (void)probe;
     if (json_is_integer(value))
         snprintf(text, VALUE_TEXT_MAX, "%lld", (long long)json_integer_value(value));
     else
-        snprintf(text, VALUE_TEXT_MAX, "%s", outcome ? text_at(outcome, "state") : "not tried");
+        snprintf(text, VALUE_TEXT_MAX, "%s", text_at(outcome, "state"));
 }
 
 void format_difference(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome) {
@@ -59,7 +70,7 @@ void format_difference(char text[VALUE_TEXT_MAX], const struct probe *probe, con
     if (json_is_integer(claim)) {
         char amount[64];
         format_state(amount, probe, outcome);
-        snprintf(text, VALUE_TEXT_MAX, "%s: claimed %s, found %s%s", probe->label, claimed, amount, found);
+        snprintf(text, VALUE_TEXT_MAX, "%s: %s of the %s claimed%s", probe->label, json_is_integer(json_object_get(outcome, "value")) ? amount : "nothing", claimed, found);
     } else if (strcmp(state, "works") == 0) {
         snprintf(text, VALUE_TEXT_MAX, "%s: yes, though not claimed%s", probe->label, found);
     } else if (json_is_true(claim)) {
