@@ -78,6 +78,8 @@ expect "people see it too" has '^  vendor  *query failed: CL_OUT_OF_RESOURCES (-
 with FAKE_DRIVER_FAIL=0x102C -- --prop vendor
 expect "and --prop, where no value stands then: status 1" [ "$status$(cat "$work/out")" = 1 ]
 expect "but why" has '^qkv-devices: 0:0 vendor: query failed: CL_OUT_OF_RESOURCES (-5)$' err
+with FAKE_DRIVER_FAIL=0x102B -- --summary --no-probe
+expect "a device whose name is not known has a line that says so" has '^0:0  name unknown (' out
 with FAKE_DRIVER_EMPTY=0x1002 -- --json --no-probe
 expect "an answer of no bytes is a query that failed" json "$work/out" \
     'd["devices"][0]["compute_units"] is None and d["devices"][0]["errors"] == {"compute_units": "the driver answers 0 bytes"}'
@@ -162,6 +164,8 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
         expect "a work-group that is claimed too large" [ "$(group "$work/out" claimed)" = $((2 * claimed)) ]
         expect "is less than claimed" [ "$(group "$work/out" agreement)" = less ]
         [ "$claimed" != "$works" ] || expect "it is as large as can be" [ "$(group "$work/out" value)" = "$claimed" ]
+        with LD_PRELOAD="$LD_PRELOAD" LYING_GROUP=2 --
+        [ "$claimed" != "$works" ] || expect "and in words" says "! largest work-group: $works of the $((2 * works)) claimed: " out
     fi
     if truth 'p["integer_dot"]["state"] == "absent" and not p["integer_dot"]["claimed"]'; then
         with LD_PRELOAD="$LD_PRELOAD" LYING_EXTENSION=cl_arm_integer_dot_product_int8 --
@@ -175,6 +179,9 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
         '[d["devices"][0]["probes"][k]["state"] for k in ("double", "allocation")] == [
             json.load(open("'"$work/truth.json"'"))["devices"][0]["probes"][k]["state"] for k in ("double", "allocation")]'
     expect "the device can be used" json "$work/out" 'd["devices"][0]["verdict"] == "use"'
+    with LD_PRELOAD="$LD_PRELOAD" LYING_SAY=half_storage LYING_DIE=REAL=half -- -d auto --json
+    expect "what was said at an earlier probe is not its last words" json "$work/out" \
+        'd["devices"][0]["probes"]["half"]["detail"] == "the driver crashed (SIGABRT)"'
     with LD_PRELOAD="$LD_PRELOAD" LYING_HANG=REAL=half -- -d auto --timeout "$patience"
     expect "a hang in one probe is that probe's" says 'fp16 arithmetic - hangs: the driver did not answer' out
     expect "the ones before it count" has '^  infinities and NaN kept  *yes  *yes$' out

@@ -348,6 +348,7 @@ expect "the devices are there all the same" has 'use: ' out
 run --help
 expect "--help: status 0" gives 0
 expect "--help on standard output" has '^Usage: qkv-devices' out
+expect "--help: no line is wider than 80 columns" narrow 80
 # shellcheck disable=SC2317
 in_manual() {
     tr -d '\\' <tools/man/qkv-devices.1 >"$work/manual"
@@ -370,7 +371,10 @@ else
     skip "output that cannot be written: no /dev/full here"
 fi
 run --no-such-option
-expect "a wrong option: status 2" gives 2
+expect "a wrong option: status 2, in the tool's words" [ "$status$(head -n 1 "$work/err")" = \
+    '2qkv-devices: --no-such-option is no option, or takes no value' ]
+run --best
+expect "an option without its value as well" [ "$status$(head -n 1 "$work/err")" = '2qkv-devices: --best needs a value' ]
 for arguments in '--best decode --measure' '--best decode --json' '--measure --summary' '-p name --json' '-p name -p kind' \
     '-l --measure' '--no-probe --measure-memory' '-a -l' '--raw --json' '-d 0:0 -a' '-d 0:0 --best decode' '-d a -d b' \
     '-l --measure-memory' '--self-test -p name'; do

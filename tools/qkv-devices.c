@@ -139,7 +139,7 @@ static void show_work(const struct screen *screen, const json_t *machine, const 
     if (!chosen) return;
     const char *reason = text_at(chosen, "reason"), *prefix = "taken by auto: ";
     if (strncmp(reason, prefix, strlen(prefix)) == 0) reason += strlen(prefix);
-    fprintf(screen->out, "\nauto takes %s, %s: %s.\nThe rule: ", text_at(chosen, "selector"), text_at(chosen, "name"),
+    fprintf(screen->out, "\nauto takes %s, %s: %s.\nThe rule: ", text_at(chosen, "selector"), name_at(chosen, "name"),
             reason);
     print_words(screen, 10, text_at(machine, "rule"));
 }

@@ -6,6 +6,8 @@
  *   LYING_QUERY           the query that fails, as a number: 0x1010
  *   LYING_ENQUEUE         part of the names of the kernels that cannot be enqueued
  *   LYING_SLOW            part of the names of the kernels that take their time, the first few times
+ *   LYING_SAY             part of the names of the kernels at whose creation it says something
+ *   LYING_DIE             part of the build options at which a build ends the program without a word
  *   LYING_WRONG           part of the name of the kernels whose results come back wrong
  */
 #define _GNU_SOURCE 1 /* RTLD_NEXT, usleep() */
@@ -60,6 +62,7 @@ CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(cl_program program, cl_uint count
         fputs("lying driver: gives up\n", stderr);
         abort();
     }
+    if (has(options, "LYING_DIE")) abort();
     while (has(options, "LYING_HANG"))
         (void)sleep(1000);
     return next(program, count, devices, options, notify, user);
@@ -70,6 +73,7 @@ static int spoil;
 CL_API_ENTRY cl_kernel CL_API_CALL clCreateKernel(cl_program program, const char *name, cl_int *code) {
     REAL(clCreateKernel);
     spoil = has(name, "LYING_WRONG");
+    if (has(name, "LYING_SAY")) fputs("lying driver: by the way\n", stderr);
     return next(program, name, code);
 }
 

@@ -10,38 +10,46 @@
 
 static const char usage[] =
     "Usage: qkv-devices [OPTION...]\n"
-    "Which OpenCL devices there are, what they can really do, which one libqkv takes, and why. What drivers claim is\n"
-    "tried out with small kernels, in processes of their own: a driver that crashes or hangs costs one line.\n"
+    "Which OpenCL devices there are, what they can really do, which one libqkv takes,\n"
+    "and why. What drivers claim is tried out with small kernels, in processes of\n"
+    "their own: a driver that crashes or hangs costs one line.\n"
     "\n"
-    "What to show (without any of these: a table, the verdict on each device, and what is wrong with the machine):\n"
-    "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and device\n"
-    "                         index), or part of a device's or platform's name\n"
+    "What to show, one of these (without any: a table, the verdict on each device,\n"
+    "and what is wrong with the machine):\n"
+    "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and\n"
+    "                         device index), or part of a device's or platform's\n"
+    "                         name; with the others but -a and -l, that one only\n"
     "  -a, --all              every device in full\n"
     "  -l, --list             the tree of platforms and devices; nothing is tried\n"
     "      --summary          one line a device\n"
     "      --raw              one line a property, with OpenCL's names\n"
-    "  -p, --prop NAME        one property of each device, or of the one -d names, as --raw prints it;\n"
-    "                         NAME is a key of --json or a name of --raw; \"help\" lists them\n"
+    "  -p, --prop NAME        one property of each device, or of the one -d names,\n"
+    "                         as --raw prints it; NAME is a key of --json or a name\n"
+    "                         of --raw; \"help\" lists them\n"
     "  -j, --json [FILE|-]    everything as JSON, into FILE or to standard output\n"
     "\n"
-    "      --best WORK        the selector of the best device for prefill, decode or projection, alone on a line:\n"
+    "      --best WORK        the selector of the best device for prefill, decode or\n"
+    "                         projection, alone on a line:\n"
     "                         QKV_DEVICE=$(qkv-devices --best decode)\n"
     "\n"
     "What to do with a device (with each of them, or the one -d names):\n"
-    "      --measure          how fast it is, and how fast the library is on it; kept for auto where QKV_CACHE_DIR\n"
-    "                         names a folder\n"
+    "      --measure          how fast it is, and how fast the library is on it;\n"
+    "                         kept for auto where QKV_CACHE_DIR names a folder\n"
     "      --self-test        every solver of the library against known answers\n"
     "\n"
     "What to try:\n"
     "      --no-probe         nothing: only what the drivers claim\n"
-    "      --measure-memory   allocations up to what the driver claims, not just a quarter of the free memory\n"
+    "      --measure-memory   allocations up to what the driver claims, not just a\n"
+    "                         quarter of the free memory\n"
     "      --timeout SECONDS  for a device's trials, and for the listing (60)\n"
-    "      --root DIR         hardware without a driver is looked for in DIR/dev and DIR/sys\n"
+    "      --root DIR         hardware without a driver is looked for in DIR/dev and\n"
+    "                         DIR/sys\n"
     "\n"
     "  -h, --help             this text\n"
     "  -V, --version          the version\n"
     "\n"
-    "Exit status: 0 if there is a usable device (the one asked for), 1 if not, 2 for a wrong option.\n";
+    "Exit status: 0 if there is a usable device (the one asked for), 1 if not or if\n"
+    "something failed, 2 for a wrong option.\n";
 
 enum long_option {
     OPTION_SUMMARY = 256,
@@ -228,6 +236,18 @@ static int check_once(unsigned *given, int option) {
     return -1;
 }
 
+/* In the tool's own words: getopt's begin with however the program was called. */
+static int refuse_option(int option, int argc, char **argv) {
+    const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+    const char *what = option == ':' ? "needs a value" : "is no option, or takes no value";
+    if (strncmp(word, "--", 2) == 0)
+        fprintf(stderr, "qkv-devices: %s %s", word, what);
+    else
+        fprintf(stderr, "qkv-devices: -%c %s", optopt, what);
+    fputs("\nqkv-devices --help lists the options.\n", stderr);
+    return EXIT_USAGE;
+}
+
 static int parse_option(struct options *options, int option, int argc, char **argv) {
     switch (option) {
     case 'd':
@@ -277,16 +297,16 @@ static int parse_option(struct options *options, int option, int argc, char **ar
         printf("qkv-devices %s\n", qkv_version_string());
         return written();
     default:
-        fputs("qkv-devices --help lists the options.\n", stderr);
-        return EXIT_USAGE;
+        return refuse_option(option, argc, argv);
     }
 }
 
 int parse_options(struct options *options, int argc, char **argv) {
     int option, status = -1;
     unsigned given = 0;
+    opterr = 0;
     *options = (struct options){.seconds = 60, .root = ""};
-    while (status < 0 && (option = getopt_long(argc, argv, "d:alp:jhV", names, NULL)) != -1) {
+    while (status < 0 && (option = getopt_long(argc, argv, ":d:alp:jhV", names, NULL)) != -1) {
         status = check_once(&given, option);
         if (status < 0) status = parse_option(options, option, argc, argv);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "devices/child.h"
 #include "devices/probe.h"
@@ -119,10 +120,19 @@ static void tell(const char *what, const char *key, json_t *outcome) {
     child_tell(line);
 }
 
+/* What a driver said before is not what it says of the next probe: a blank line is the last one then, in the order in
+ * which everything was written. */
+static void end_words(void) {
+    static const char blank[] = "\n \n";
+    (void)fflush(NULL);
+    if (write(STDERR_FILENO, blank, sizeof blank - 1) < 0) return;
+}
+
 /* Each probe is announced before it runs, so that a crash has a name. */
 static void run_probes(const struct probe_device *device, size_t from) {
     for (size_t i = from; i < num_probes; i++) {
         struct outcome outcome = {.state = PROBE_WORKS};
+        end_words();
         tell("begin", probes[i].key, NULL);
         probes[i].run(&outcome, device);
         tell("end", probes[i].key, outcome_value(&probes[i], &outcome));

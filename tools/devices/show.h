@@ -12,6 +12,12 @@ static inline const char *text_at(const json_t *object, const char *key) {
     return text ? text : "";
 }
 
+/* The same for names that people read. */
+static inline const char *name_at(const json_t *object, const char *key) {
+    const char *text = text_at(object, key);
+    return text[0] ? text : "name unknown";
+}
+
 enum colour verdict_colour(const json_t *device);
 
 /* show_probe.c */

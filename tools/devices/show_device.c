@@ -82,11 +82,11 @@ void show_tree(const struct screen *screen, const json_t *machine) {
     json_array_foreach(json_object_get(machine, "platforms"), p, platform) {
         long long index = json_integer_value(json_object_get(platform, "index"));
         long long left = json_integer_value(json_object_get(platform, "num_devices"));
-        fprintf(screen->out, "Platform #%lld: %s\n", index, text_at(platform, "name"));
+        fprintf(screen->out, "Platform #%lld: %s\n", index, name_at(platform, "name"));
         json_array_foreach(json_object_get(machine, "devices"), d, device) {
             if (!belongs(device, index)) continue;
             fprintf(screen->out, " %s-- %s  %s (%s)%s\n", --left > 0 ? "+" : "`", text_at(device, "selector"),
-                    text_at(device, "name"), text_at(device, "kind"),
+                    name_at(device, "name"), text_at(device, "kind"),
                     json_is_true(json_object_get(device, "auto")) ? " <- auto" : "");
         }
     }
@@ -105,8 +105,8 @@ void show_summary(const struct screen *screen, const json_t *machine, const char
         /* "usable; auto prefers ..." need not be said twice. */
         if (strncmp(reason, verdict, strlen(verdict)) == 0)
             reason += strlen(verdict) + strspn(reason + strlen(verdict), ";: ");
-        fprintf(screen->out, "%s  %s (%s, %s)  %s%s%s: %s\n", text_at(device, "selector"), text_at(device, "name"),
-                text_at(device, "kind"), text_at(device, "platform"), paint(screen, verdict_colour(device)), verdict,
+        fprintf(screen->out, "%s  %s (%s, %s)  %s%s%s: %s\n", text_at(device, "selector"), name_at(device, "name"),
+                text_at(device, "kind"), name_at(device, "platform"), paint(screen, verdict_colour(device)), verdict,
                 paint(screen, PLAIN), reason);
     }
 }

@@ -131,7 +131,7 @@ static void print_device_below(const struct screen *screen, const json_t *device
     char text[2048];
     bool is_auto = json_is_true(json_object_get(device, "auto"));
     int indent = fprintf(screen->out, "%s%s  ", is_auto ? "-> " : "   ", text_at(device, "selector"));
-    snprintf(text, sizeof text, "%s (%s): %s", text_at(device, "name"), text_at(device, "platform"),
+    snprintf(text, sizeof text, "%s (%s): %s", name_at(device, "name"), name_at(device, "platform"),
              text_at(device, "reason"));
     print_words(screen, (size_t)indent, text);
     if (text_at(device, "advice")[0]) {

@@ -46,8 +46,9 @@ static void put(struct trial *trial, enum probe_state state, const char *detail)
 static bool blame(struct trial *trial, const struct child_end *end, double limit, size_t crashes) {
     char what[96], detail[400];
     const struct probe *probe = &probes[trial->next];
+    const char *words = end->words + strspn(end->words, " ");
     child_describe(what, sizeof what, end, limit);
-    snprintf(detail, sizeof detail, "the driver %s%s%s", what, end->words[0] ? ": " : "", end->words);
+    snprintf(detail, sizeof detail, "the driver %s%s%s", what, words[0] ? ": " : "", words);
     put(trial, end->timed_out ? PROBE_HUNG : PROBE_CRASHED, detail);
     return !end->timed_out && !probe_fails_essential(probe, json_object_get(trial->outcomes, probe->key)) &&
            crashes < MAX_CRASHES;

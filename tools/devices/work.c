@@ -83,7 +83,7 @@ void measure_in_child(json_t *device, double seconds) {
     child_describe(what, sizeof what, &end, seconds * PATIENCE);
     memset(&failed, 0, sizeof failed);
     snprintf(failed.selector, sizeof failed.selector, "%s", text_at(device, "selector"));
-    snprintf(failed.device, sizeof failed.device, "%s", text_at(device, "name"));
+    snprintf(failed.device, sizeof failed.device, "%s", name_at(device, "name"));
     snprintf(failed.error, sizeof failed.error, "the driver %s%s%s", started ? what : "could not be started",
              end.words[0] ? ": " : "", end.words);
     json_object_set_new(device, "measurement", measure_json(&failed));
@@ -144,8 +144,8 @@ static bool is_sound(const char *verdict) {
 void show_self_test(const struct screen *screen, const json_t *device) {
     size_t index;
     const json_t *row;
-    fprintf(screen->out, "%s  %s (%s)\n", text_at(device, "selector"), text_at(device, "name"),
-            text_at(device, "platform"));
+    fprintf(screen->out, "%s  %s (%s)\n", text_at(device, "selector"), name_at(device, "name"),
+            name_at(device, "platform"));
     if (json_array_size(json_object_get(device, "self_test")) > 0)
         fprintf(screen->out, "  %-9s  %-7s  %-16s  %-14s  %s\n", "OPERATION", "SOLVER", "WITH", "KNOWN ANSWER",
                 "BUILT AND TRIED IN");

@@ -30,7 +30,14 @@ struct tool_peak {
     cl_uint steps;
     size_t in_bytes, num_out;
     int operation;
+    const char *failed; /* the last call that failed, with its error */
+    cl_int code;
 };
+
+static cl_int note(struct tool_peak *p, const char *call, cl_int code) {
+    if (code != CL_SUCCESS) p->failed = call, p->code = code;
+    return code;
+}
 
 static void release_kernel(cl_kernel *kernel) {
     if (*kernel) clReleaseKernel(*kernel);
@@ -64,11 +71,11 @@ static void speak(int kept) {
     }
 }
 
-static bool compiles(const struct tool_peak *p, const char *options) {
+static bool compiles(struct tool_peak *p, const char *options) {
     int kept = p->half ? hush() : -1;
     cl_int code = clBuildProgram(p->program, 1, &p->device, options, NULL, NULL);
     if (p->half) speak(kept);
-    return code == CL_SUCCESS;
+    return note(p, "clBuildProgram", code) == CL_SUCCESS;
 }
 
 static bool build(struct tool_peak *p, int operation) {
@@ -77,6 +84,7 @@ static bool build(struct tool_peak *p, int operation) {
     cl_int code = CL_SUCCESS;
     snprintf(options, sizeof options, "-DWIDTH=%zu -DOPERATION=%d -DHALF=%d", p->width, operation, p->half);
     p->program = clCreateProgramWithSource(p->context, 1, &text, NULL, &code);
+    (void)note(p, "clCreateProgramWithSource", code);
     if (!p->program) return false;
     bool good = compiles(p, options);
     if (good) {
@@ -94,9 +102,8 @@ static bool build(struct tool_peak *p, int operation) {
 static double timed(struct tool_peak *p, cl_kernel kernel, size_t items) {
     double begin = tool_clock_seconds();
     cl_int code = clEnqueueNDRangeKernel(p->queue, kernel, 1, NULL, &items, &p->local, 0, NULL, NULL);
-    if (clFinish(p->queue) != CL_SUCCESS || code != CL_SUCCESS) {
-        return 0;
-    }
+    cl_int end = note(p, "clFinish", clFinish(p->queue));
+    if (note(p, "clEnqueueNDRangeKernel", code) != CL_SUCCESS || end != CL_SUCCESS) return 0;
     return tool_clock_seconds() - begin;
 }
 
@@ -202,7 +209,11 @@ static struct tool_peak *allocate(qkv_context *context, bool half, char *error, 
 struct tool_peak *tool_peak_create(qkv_context *context, char *error, size_t error_size) {
     struct tool_peak *p = allocate(context, false, error, error_size);
     if (!p || choose_operation(p)) return p;
-    snprintf(error, error_size, "the peak kernels do not run on this device");
+    if (p->failed)
+        snprintf(error, error_size, "the peak kernels do not run on this device: %s: OpenCL error %d", p->failed,
+                 (int)p->code);
+    else
+        snprintf(error, error_size, "the peak kernels do not run on this device");
     tool_peak_destroy(p);
     return NULL;
 }
