@@ -80,6 +80,11 @@ expect "and --prop, where no value stands then: status 1" [ "$status$(cat "$work
 expect "but why" has '^qkv-devices: 0:0 vendor: query failed: CL_OUT_OF_RESOURCES (-5)$' err
 with FAKE_DRIVER_FAIL=0x102B -- --summary --no-probe
 expect "a device whose name is not known has a line that says so" has '^0:0  name unknown (' out
+long=A-device-whose-name-takes-up-far-more-than-any-column-of-the-table-has-room-for
+for locale in C:A-device[^…]*[.][.][.] C.UTF-8:A-device[^.]*…; do
+    with LC_ALL="${locale%%:*}" FAKE_DRIVER_NAME=$long -- --no-probe
+    expect "a long name is cut in the table as the locale ${locale%%:*} can show it" has "^-> 0:0  *${locale#*:} " out
+done
 with FAKE_DRIVER_EMPTY=0x1002 -- --json --no-probe
 expect "an answer of no bytes is a query that failed" json "$work/out" \
     'd["devices"][0]["compute_units"] is None and d["devices"][0]["errors"] == {"compute_units": "the driver answers 0 bytes"}'
@@ -189,7 +194,7 @@ if [ "$lie" = $(($(cat "$work/out") * 2)) ]; then
         key=${query#*:}
         with LD_PRELOAD="$LD_PRELOAD" LYING_QUERY="${query%:*}" -- -d auto --json
         expect "what is claimed of $key is not known where the query fails; it is tried all the same" json "$work/out" \
-            '(lambda o: o["claimed"] is None and o["state"] != "failed" and o["agreement"] is None)(d["devices"][0]["probes"]["'$key'"])'
+            '(lambda o: o["claimed"] is None and o["state"] != "failed" and o["agreement"] is None)(d["devices"][0]["probes"]["'"$key"'"])'
     done
     # No lie, but a busy machine. What is timed must come out the same.
     run -d auto --prop fast_fma

@@ -58,8 +58,8 @@ static void work_on_devices(json_t *machine, const struct options *options, cons
 
 /* What was measured may have changed what the library says of the devices: so every form of output has it. */
 static void take_news(json_t *machine, const struct options *options) {
-    static const char *const of_device[] = {"verdict", "reason",       "advice", "usable", "auto", "projection_gflops",
-                                            "prefill_gflops", "decode_gbps"};
+    static const char *const of_device[] = {"verdict",           "reason",         "advice",     "usable", "auto",
+                                            "projection_gflops", "prefill_gflops", "decode_gbps"};
     static const char *const of_machine[] = {"auto", "best"}; /* "selected" is what was measured */
     size_t index;
     json_t *device, *after = machine_read(options);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/progress.h"
 #include "support/stats.h"
 
 /* Rates differ by that much between two runs. */
@@ -43,10 +44,8 @@ static void doubt(const struct measuring *m) {
 
 void measure_show_progress(void *stream, const char *what) {
     if (!isatty(fileno(stream))) return;
-    if (what)
-        fprintf(stream, "\rmeasuring: %s\033[K", what);
-    else
-        fputs("\r\033[K", stream);
+    tool_progress_wipe();
+    if (what) fprintf(stream, "measuring: %s", what);
     fflush(stream);
 }
 

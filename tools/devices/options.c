@@ -8,48 +8,47 @@
 #include "devices/probe.h"
 #include "devices/property.h"
 
-static const char usage[] =
-    "Usage: qkv-devices [OPTION...]\n"
-    "Which OpenCL devices there are, what they can really do, which one libqkv takes,\n"
-    "and why. What drivers claim is tried out with small kernels, in processes of\n"
-    "their own: a driver that crashes or hangs costs one line.\n"
-    "\n"
-    "What to show, one of these (without any: a table, the verdict on each device,\n"
-    "and what is wrong with the machine):\n"
-    "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and\n"
-    "                         device index), or part of a device's or platform's\n"
-    "                         name; with the others but -a and -l, that one only\n"
-    "  -a, --all              every device in full\n"
-    "  -l, --list             the tree of platforms and devices; nothing is tried\n"
-    "      --summary          one line a device\n"
-    "      --raw              one line a property, with OpenCL's names\n"
-    "  -p, --prop NAME        one property of each device, or of the one -d names,\n"
-    "                         as --raw prints it; NAME is a key of --json or a name\n"
-    "                         of --raw; \"help\" lists them\n"
-    "  -j, --json [FILE|-]    everything as JSON, into FILE or to standard output\n"
-    "\n"
-    "      --best WORK        the selector of the best device for prefill, decode or\n"
-    "                         projection, alone on a line:\n"
-    "                         QKV_DEVICE=$(qkv-devices --best decode)\n"
-    "\n"
-    "What to do with a device (with each of them, or the one -d names):\n"
-    "      --measure          how fast it is, and how fast the library is on it;\n"
-    "                         kept for auto where QKV_CACHE_DIR names a folder\n"
-    "      --self-test        every solver of the library against known answers\n"
-    "\n"
-    "What to try:\n"
-    "      --no-probe         nothing: only what the drivers claim\n"
-    "      --measure-memory   allocations up to what the driver claims, not just a\n"
-    "                         quarter of the free memory\n"
-    "      --timeout SECONDS  for a device's trials, and for the listing (60)\n"
-    "      --root DIR         hardware without a driver is looked for in DIR/dev and\n"
-    "                         DIR/sys\n"
-    "\n"
-    "  -h, --help             this text\n"
-    "  -V, --version          the version\n"
-    "\n"
-    "Exit status: 0 if there is a usable device (the one asked for), 1 if not or if\n"
-    "something failed, 2 for a wrong option.\n";
+static const char usage[] = "Usage: qkv-devices [OPTION...]\n"
+                            "Which OpenCL devices there are, what they can really do, which one libqkv takes,\n"
+                            "and why. What drivers claim is tried out with small kernels, in processes of\n"
+                            "their own: a driver that crashes or hangs costs one line.\n"
+                            "\n"
+                            "What to show, one of these (without any: a table, the verdict on each device,\n"
+                            "and what is wrong with the machine):\n"
+                            "  -d, --device SELECTOR  one device in full: auto, cpu, gpu, P:D (platform and\n"
+                            "                         device index), or part of a device's or platform's\n"
+                            "                         name; with the others but -a and -l, that one only\n"
+                            "  -a, --all              every device in full\n"
+                            "  -l, --list             the tree of platforms and devices; nothing is tried\n"
+                            "      --summary          one line a device\n"
+                            "      --raw              one line a property, with OpenCL's names\n"
+                            "  -p, --prop NAME        one property of each device, or of the one -d names,\n"
+                            "                         as --raw prints it; NAME is a key of --json or a name\n"
+                            "                         of --raw; \"help\" lists them\n"
+                            "  -j, --json [FILE|-]    everything as JSON, into FILE or to standard output\n"
+                            "\n"
+                            "      --best WORK        the selector of the best device for prefill, decode or\n"
+                            "                         projection, alone on a line:\n"
+                            "                         QKV_DEVICE=$(qkv-devices --best decode)\n"
+                            "\n"
+                            "What to do with a device (with each of them, or the one -d names):\n"
+                            "      --measure          how fast it is, and how fast the library is on it;\n"
+                            "                         kept for auto where QKV_CACHE_DIR names a folder\n"
+                            "      --self-test        every solver of the library against known answers\n"
+                            "\n"
+                            "What to try:\n"
+                            "      --no-probe         nothing: only what the drivers claim\n"
+                            "      --measure-memory   allocations up to what the driver claims, not just a\n"
+                            "                         quarter of the free memory\n"
+                            "      --timeout SECONDS  for a device's trials, and for the listing (60)\n"
+                            "      --root DIR         hardware without a driver is looked for in DIR/dev and\n"
+                            "                         DIR/sys\n"
+                            "\n"
+                            "  -h, --help             this text\n"
+                            "  -V, --version          the version\n"
+                            "\n"
+                            "Exit status: 0 if there is a usable device (the one asked for), 1 if not or if\n"
+                            "something failed, 2 for a wrong option.\n";
 
 enum long_option {
     OPTION_SUMMARY = 256,
@@ -172,9 +171,9 @@ enum given {
     SHOWN_ALONE = ALL | LIST | SUMMARY | RAW | PROP | BEST
 };
 
-static const char *const given_names[NUM_GIVEN] = {
-    "--device", "--all",     "--list",      "--summary",  "--raw",           "--prop", "--json",
-    "--best",   "--measure", "--self-test", "--no-probe", "--measure-memory"};
+static const char *const given_names[NUM_GIVEN] = {"--device",  "--all",       "--list",     "--summary",
+                                                   "--raw",     "--prop",      "--json",     "--best",
+                                                   "--measure", "--self-test", "--no-probe", "--measure-memory"};
 
 static unsigned bit_of(int option) {
     static const int options[NUM_GIVEN] = {'d',

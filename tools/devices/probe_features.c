@@ -39,7 +39,8 @@ void probe_double(struct outcome *outcome, const struct probe_device *device) {
     const cl_float small = ldexpf(1, -40), in[4] = {1, small, 3e38f, 1};
     cl_float out[4];
     cl_ulong config;
-    bool claimed = probe_has_extension(device, "cl_khr_fp64"), told = probe_query(device, CL_DEVICE_DOUBLE_FP_CONFIG, &config);
+    bool claimed = probe_has_extension(device, "cl_khr_fp64"),
+         told = probe_query(device, CL_DEVICE_DOUBLE_FP_CONFIG, &config);
     if (claimed || told) probe_claim(outcome, claimed || config != 0);
     if (!run_rounding(outcome, device, out, "-cl-std=CL1.2 -DREAL=double", in)) return;
     if (out[0] != small || out[2] != -small || out[3] != 2)

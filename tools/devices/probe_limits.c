@@ -89,8 +89,7 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
  * outcome's value is what works, its detail what went wrong at `size`. Sizes are multiples of `unit` but for `least`.
  */
 static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t unit,
-                            size_t least,
-                            bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
+                            size_t least, bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
     size_t low = 0, high = size;
     bool good = attempt(outcome, device, size);
     const struct outcome first = *outcome;

@@ -133,8 +133,7 @@ static void show_raw_probe(const struct screen *screen, const json_t *device, co
     if (text_at(outcome, "agreement")[0])
         raw_probe_row(screen, device, "QKV_AGREEMENT_", probe, text_at(outcome, "agreement"));
     if (json_is_true(json_object_get(outcome, "capped"))) raw_probe_row(screen, device, "QKV_CAPPED_", probe, "true");
-    if (text_at(outcome, "detail")[0])
-        raw_probe_row(screen, device, "QKV_DETAIL_", probe, text_at(outcome, "detail"));
+    if (text_at(outcome, "detail")[0]) raw_probe_row(screen, device, "QKV_DETAIL_", probe, text_at(outcome, "detail"));
 }
 
 static void show_raw_platform(const struct screen *screen, const json_t *platform) {
@@ -145,8 +144,9 @@ static void show_raw_platform(const struct screen *screen, const json_t *platfor
                                           {"extensions", "CL_PLATFORM_EXTENSIONS"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (json_is_string(json_object_get(platform, rows[i][0])))
-            fprintf(screen->out, "[%lld:*]  %-50s  %s\n", (long long)json_integer_value(json_object_get(platform, "index")),
-                    rows[i][1], text_at(platform, rows[i][0]));
+            fprintf(screen->out, "[%lld:*]  %-50s  %s\n",
+                    (long long)json_integer_value(json_object_get(platform, "index")), rows[i][1],
+                    text_at(platform, rows[i][0]));
 }
 
 /* What stands in the place of a value is no value: programs would take it for one. */

@@ -46,10 +46,7 @@ void format_claimed_raw(char text[VALUE_TEXT_MAX], const json_t *outcome) {
     if (json_is_integer(claim))
         snprintf(text, VALUE_TEXT_MAX, "%lld", (long long)json_integer_value(claim));
     else
-        snprintf(text, VALUE_TEXT_MAX, "%s",
-                 json_is_true(claim)    ? "true"
-                 : json_is_false(claim) ? "false"
-                                        : "unknown");
+        snprintf(text, VALUE_TEXT_MAX, "%s", json_is_true(claim) ? "true" : json_is_false(claim) ? "false" : "unknown");
 }
 
 void format_found_raw(char text[VALUE_TEXT_MAX], const struct probe *probe, const json_t *outcome) {
@@ -70,7 +67,8 @@ void format_difference(char text[VALUE_TEXT_MAX], const struct probe *probe, con
     if (json_is_integer(claim)) {
         char amount[64];
         format_state(amount, probe, outcome);
-        snprintf(text, VALUE_TEXT_MAX, "%s: %s of the %s claimed%s", probe->label, json_is_integer(json_object_get(outcome, "value")) ? amount : "nothing", claimed, found);
+        snprintf(text, VALUE_TEXT_MAX, "%s: %s of the %s claimed%s", probe->label,
+                 json_is_integer(json_object_get(outcome, "value")) ? amount : "nothing", claimed, found);
     } else if (strcmp(state, "works") == 0) {
         snprintf(text, VALUE_TEXT_MAX, "%s: yes, though not claimed%s", probe->label, found);
     } else if (json_is_true(claim)) {

@@ -27,11 +27,11 @@ static void refuse(json_t *device, const struct probe *probe) {
     char reason[600];
     const json_t *outcome = json_object_get(json_object_get(device, "probes"), probe->key);
     const char *state = text_of(outcome, "state"), *detail = text_of(outcome, "detail");
-    const char *what = probe->unit == PROBE_COUNT       ? "no size of work-group works: "
-                       : probe->unit == PROBE_BYTES     ? "no allocation works: "
-                       : strcmp(state, "wrong") == 0    ? "a small kernel gives a wrong result: "
-                       : strcmp(state, "absent") == 0   ? "a small kernel "
-                                                        : "a small kernel could not be run: ";
+    const char *what = probe->unit == PROBE_COUNT     ? "no size of work-group works: "
+                       : probe->unit == PROBE_BYTES   ? "no allocation works: "
+                       : strcmp(state, "wrong") == 0  ? "a small kernel gives a wrong result: "
+                       : strcmp(state, "absent") == 0 ? "a small kernel "
+                                                      : "a small kernel could not be run: ";
     snprintf(reason, sizeof reason, "cannot be used: %s%s", what, detail);
     json_object_set_new(device, "verdict", json_string("refused"));
     json_object_set_new(device, "reason", text_value(reason));

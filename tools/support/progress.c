@@ -1,12 +1,33 @@
 #include "progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "error.h"
 
 enum { BAR_WIDTH = 30 };
 static const double redraw_ms = 100.0;
+
+/* Columns of the terminal on standard error. */
+static size_t terminal_width(void) {
+#ifdef TIOCGWINSZ
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+#endif
+    return 80;
+}
+
+/* A dumb terminal cannot wipe: blanks do. */
+void tool_progress_wipe(void) {
+    const char *term = getenv("TERM");
+    if (term && strcmp(term, "dumb") != 0)
+        fputs("\r\033[K", stderr);
+    else
+        fprintf(stderr, "\r%*s\r", (int)terminal_width() - 1, "");
+}
 
 void tool_progress_start(tool_progress *progress, const char *label, size_t total) {
     progress->label = label;
@@ -22,13 +43,20 @@ void tool_progress_step(tool_progress *progress, size_t done) {
     progress->drawn_ms = now;
     double part = (double)done / (double)progress->total;
     double left = (now - progress->started_ms) * (1.0 - part) / part / 1e3;
-    int filled = (int)(part * BAR_WIDTH);
-    fprintf(stderr, "\r%s [", progress->label);
-    for (int i = 0; i < BAR_WIDTH; i++)
+    char numbers[80];
+    int used = snprintf(numbers, sizeof numbers, " %zu/%zu, %.0f s left", done, progress->total, left);
+    /* A line that a terminal breaks is no longer one that the next replaces. */
+    int room = (int)terminal_width() - 1 - used - (int)strlen(progress->label) - 3;
+    int width = room < BAR_WIDTH ? room : BAR_WIDTH, filled = (int)(part * width);
+    tool_progress_wipe();
+    if (width >= 0) fprintf(stderr, "%s ", progress->label);
+    if (width > 0) fputc('[', stderr);
+    for (int i = 0; i < width; i++)
         fputc(i < filled ? '#' : '.', stderr);
-    fprintf(stderr, "] %zu/%zu, %.0f s left \033[K", done, progress->total, left);
+    fprintf(stderr, "%s%.*s", width > 0 ? "]" : "", (int)terminal_width() - 1, numbers);
+    (void)fflush(stderr);
 }
 
 void tool_progress_clear(tool_progress *progress) {
-    if (progress->visible) fputs("\r\033[K", stderr);
+    if (progress->visible) tool_progress_wipe();
 }

@@ -18,5 +18,7 @@ void tool_progress_start(tool_progress *progress, const char *label, size_t tota
 void tool_progress_step(tool_progress *progress, size_t done);
 /* Wipes the line, so that what is printed next starts on a clean one. */
 void tool_progress_clear(tool_progress *progress);
+/* Wipes the line of a terminal on standard error, whatever stands on it. */
+void tool_progress_wipe(void);
 
 #endif

@@ -1,11 +1,21 @@
 #include "text.h"
 
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
 static const char replacement[] = "\xEF\xBF\xBD";
-static const char ellipsis[] = "\xE2\x80\xA6";
+
+/* What the locale writes is what a terminal shows. */
+static const char *ellipsis(void) {
+    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const char *locale = NULL;
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0] && !(locale && *locale); i++)
+        locale = getenv(variables[i]);
+    bool utf8 = locale && (strstr(locale, "UTF-8") || strstr(locale, "utf8") || strstr(locale, "UTF8"));
+    return utf8 ? "\xE2\x80\xA6" : "...";
+}
 
 /* Bytes of the character at `text`, or -1; never reads past length. */
 static int next_character(const char *text, size_t length, utf8proc_int32_t *character) {
@@ -76,7 +86,9 @@ size_t tool_text_width(const char *text) {
 void tool_text_fit(char *out, size_t out_size, const char *text, size_t columns) {
     size_t length = strlen(text), end = 0, width = 0;
     bool cut = tool_text_width(text) > columns;
-    size_t room = cut && columns > 0 ? columns - 1 : columns;
+    const char *end_mark = ellipsis();
+    size_t mark_width = tool_text_width(end_mark), mark_bytes = strlen(end_mark);
+    size_t room = cut && columns > mark_width ? columns - mark_width : cut ? 0 : columns;
     utf8proc_int32_t character;
     for (size_t at = 0; at < length;) {
         int used = next_character(text + at, length - at, &character);
@@ -84,7 +96,7 @@ void tool_text_fit(char *out, size_t out_size, const char *text, size_t columns)
         const char *piece = odd ? replacement : text + at;
         size_t bytes = odd ? 3 : (size_t)used;
         width += odd ? 1 : character_width(character);
-        if (width > room || end + bytes + sizeof ellipsis > out_size) {
+        if (width > room || end + bytes + mark_bytes + 1 > out_size) {
             cut = true;
             break;
         }
@@ -92,9 +104,9 @@ void tool_text_fit(char *out, size_t out_size, const char *text, size_t columns)
         end += bytes;
         at += used < 0 ? 1 : (size_t)used;
     }
-    if (cut && columns > 0 && end + sizeof ellipsis <= out_size) {
-        memcpy(out + end, ellipsis, sizeof ellipsis - 1);
-        end += sizeof ellipsis - 1;
+    if (cut && columns >= mark_width && end + mark_bytes + 1 <= out_size) {
+        memcpy(out + end, end_mark, mark_bytes);
+        end += mark_bytes;
     }
     out[end] = '\0';
 }

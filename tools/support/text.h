@@ -17,7 +17,7 @@ size_t tool_text_width(const char *text);
 
 /*
  * Copies `text` into `out` for display in at most `columns` columns: control characters become
- * U+FFFD, what is too long ends in an ellipsis. Never splits a character.
+ * U+FFFD, what is too long ends in an ellipsis, or three dots where the locale is not UTF-8. Never splits a character.
  */
 void tool_text_fit(char *out, size_t out_size, const char *text, size_t columns);
 
