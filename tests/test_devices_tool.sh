@@ -14,6 +14,8 @@ schema=tests/data/qkv-devices.schema.json
 rm -rf "$work"
 mkdir -p "$work"
 unset QKV_DEVICE QKV_CACHE_DIR NO_COLOR
+# A character is a byte then, for every awk.
+export LC_ALL=C
 # shellcheck source=tests/support/expect.sh
 . tests/support/expect.sh
 
