@@ -25,16 +25,24 @@ for python in python3 /usr/bin/python3; do
     [ -n "$validator" ] || ! "$python" -c 'from jsonschema import Draft202012Validator' 2>/dev/null || validator=$python
 done
 # shellcheck disable=SC2317
-valid() { # FILE: fits the schema
+valid() { # FILE [open]: fits the schema; open: as it is published
     "$validator" -W ignore -c '
 import json, sys
 from jsonschema import Draft202012Validator
 rules = json.load(open(sys.argv[1]))
 Draft202012Validator.check_schema(rules)
+# For users it allows additions; here every member is in it.
+def close(rule):
+    if isinstance(rule, dict):
+        if isinstance(rule.get("properties"), dict): rule.setdefault("additionalProperties", len(sys.argv) > 3)
+        for part in rule.values(): close(part)
+    elif isinstance(rule, list):
+        for part in rule: close(part)
+close(rules)
 wrong = list(Draft202012Validator(rules).iter_errors(json.load(open(sys.argv[2]))))
 for error in wrong:
     print(list(error.path), error.message[:200])
-sys.exit(bool(wrong))' "$schema" "$1"
+sys.exit(bool(wrong))' "$schema" "$@"
 }
 expect_valid() { # NAME FILE
     if [ -n "$validator" ]; then
@@ -98,6 +106,19 @@ expect "--json: numbers are numbers" json "$work/all.json" \
 expect "--json: every device has a verdict and a reason" json "$work/all.json" \
     'all(x["reason"] and x["verdict"] in ("use", "usable", "refused") for x in d["devices"])'
 expect_valid "--json fits the schema" "$work/all.json"
+if [ -n "$validator" ]; then
+    python3 - "$work/all.json" "$work/later.json" <<'END'
+import json, sys
+document = json.load(open(sys.argv[1]))
+for at in [document, document["platforms"][0], document["devices"][0], document["devices"][0]["probes"]]:
+    at["member_of_a_later_version"] = 1
+json.dump(document, open(sys.argv[2], "w"))
+END
+    expect "the published schema allows what later versions add" valid "$work/later.json" open
+    # shellcheck disable=SC2317
+    not_valid() { ! valid "$@" >/dev/null; }
+    expect "as it is checked here, it does not" not_valid "$work/later.json"
+fi
 run --json "$work/file.json" --no-probe
 expect "--json FILE prints nothing" empty out
 expect "--json FILE writes the same, less the trial" json "$work/file.json" \
