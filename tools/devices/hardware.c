@@ -76,20 +76,36 @@ static void check_pci(json_t *machine, const char *folder) {
                         address ? address + 1 : folder);
 }
 
+/* A device file that no group of users owns. What is changed in /dev by hand is gone at the next start. */
+static void node_fix(char *fix, size_t size, const char *path) {
+    const char *name = strrchr(path, '/') + 1;
+    const char *group = !getgrnam("render") && getgrnam("video") ? "video" : "render";
+    if (strncmp(name, "nvidia", 6) == 0)
+        snprintf(fix, size,
+                 "its driver makes that file: write \"options nvidia NVreg_DeviceFileMode=0666\" to "
+                 "/etc/modprobe.d/nvidia-opencl.conf, and start the machine anew");
+    else
+        snprintf(fix, size,
+                 "give it to the group %s by a rule: write KERNEL==\"%s\", GROUP=\"%s\", MODE=\"0660\" to "
+                 "/etc/udev/rules.d/70-opencl.rules, sudo udevadm trigger; then sudo usermod -aG %s $USER, and log in "
+                 "anew. In a container: let it be started with that group (--group-add)",
+                 group, name, group, group);
+}
+
 static void check_node(json_t *machine, const char *path) {
     struct stat status;
-    char fix[256], group_name[64];
+    char fix[PATH_MAX + 400], group_name[64];
     if (access(path, R_OK | W_OK) == 0 || errno != EACCES || stat(path, &status) != 0) return;
     const struct group *group = getgrgid(status.st_gid);
     if (group)
         snprintf(group_name, sizeof group_name, "%s", group->gr_name);
     else
         snprintf(group_name, sizeof group_name, "%lu", (unsigned long)status.st_gid);
-    if ((status.st_mode & (S_IRGRP | S_IWGRP)) == (S_IRGRP | S_IWGRP))
+    /* Nobody is to join root's group for this. */
+    if (status.st_gid != 0 && (status.st_mode & (S_IRGRP | S_IWGRP)) == (S_IRGRP | S_IWGRP))
         snprintf(fix, sizeof fix, "sudo usermod -aG %s $USER, and log in anew", group_name);
     else
-        snprintf(fix, sizeof fix, "sudo chmod g+rw %s; then sudo usermod -aG %s $USER, and log in anew", path,
-                 group_name);
+        node_fix(fix, sizeof fix, path);
     add_problem(machine, fix, "This user may not open %s, which the group %s owns: a driver cannot show that device",
                 path, group_name);
 }
