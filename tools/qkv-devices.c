@@ -1,4 +1,5 @@
 /* qkv-devices: which OpenCL devices there are, what they can really do, which one the library takes, and why. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -175,7 +176,7 @@ static int show(const struct screen *screen, json_t *machine, const struct optio
 /* The views that say themselves what is wrong with the machine. */
 static bool shows_machine(const struct options *options) {
     if (options->json) return true;
-    if (options->measure || options->self_test || options->property || options->best) return false;
+    if (options->selector || options->measure || options->self_test || options->property || options->best) return false;
     return options->view == VIEW_TABLE || options->view == VIEW_FULL;
 }
 
@@ -202,21 +203,19 @@ static int run(const struct screen *screen, json_t *machine, const struct option
         work_on_devices(machine, options, only);
     if (options->measure && (only || !options->selector)) take_news(machine, options);
     if (!options->best) (void)judge_devices(machine, options);
-    bool nothing = json_array_size(json_object_get(machine, "devices")) == 0;
-    if (nothing || shows_machine(options)) {
+    /* A name or kind that no device fits may be that of hardware without a driver; indices are not. */
+    bool unfit = options->selector && !only, missing = unfit && !isdigit((unsigned char)options->selector[0]);
+    if (json_array_size(json_object_get(machine, "devices")) == 0 || missing || shows_machine(options)) {
         find_driver_problems(machine, options->seconds);
         find_hardware_problems(machine, options->root);
     }
     const struct screen errors = {stderr, screen->width, false};
-    if (options->selector && !only) {
-        if (options->json) {
-            drop_others(machine, "");
-            (void)json_file_write(options->json, machine);
-        }
-        if (nothing) show_problems(&errors, machine);
-        return EXIT_NONE;
+    if (unfit && options->json) {
+        drop_others(machine, "");
+        (void)json_file_write(options->json, machine);
     }
-    if (nothing && !shows_machine(options)) show_problems(&errors, machine);
+    if ((unfit && !options->json) || !shows_machine(options)) show_problems(&errors, machine);
+    if (unfit) return EXIT_NONE;
     if (options->best)
         return measure_best_print(stdout, stderr, json_object_get(machine, "best"), options->best) ? EXIT_NONE
                                                                                                    : EXIT_USABLE;

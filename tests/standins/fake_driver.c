@@ -1,6 +1,8 @@
 /*
  * An OpenCL driver with one platform and one device that does no work, for tests of what copes with drivers that fail.
  * The environment says what it does:
+ *   FAKE_DRIVER_PLATFORMS=2               there are two platforms
+ *   FAKE_DRIVER_ICD=0                     its platform does not say that loaders may take it
  *   FAKE_DRIVER_CRASH, FAKE_DRIVER_HANG   the function in which it aborts, or sleeps: clGetDeviceIDs, clCreateContext ...
  *   FAKE_DRIVER_DEVICES=0                 the platform has no device
  *   FAKE_DRIVER_FAIL                      the query that fails, as a number: 0x102C
@@ -21,7 +23,7 @@ struct object {
     cl_icd_dispatch *dispatch;
 };
 static cl_icd_dispatch dispatch;
-static struct object platform = {&dispatch}, device = {&dispatch};
+static struct object platform = {&dispatch}, second_platform = {&dispatch}, device = {&dispatch};
 
 static void reach(const char *function) {
     const char *crash = getenv("FAKE_DRIVER_CRASH"), *hang = getenv("FAKE_DRIVER_HANG");
@@ -50,7 +52,7 @@ static cl_int CL_API_CALL platform_info(cl_platform_id id, cl_platform_info name
     const char *text = name == CL_PLATFORM_NAME             ? "Fake platform"
                        : name == CL_PLATFORM_VERSION        ? "OpenCL 1.2 fake"
                        : name == CL_PLATFORM_PROFILE        ? "FULL_PROFILE"
-                       : name == CL_PLATFORM_EXTENSIONS     ? "cl_khr_icd"
+                       : name == CL_PLATFORM_EXTENSIONS     ? is_off("FAKE_DRIVER_ICD") ? "" : "cl_khr_icd"
                        : name == CL_PLATFORM_ICD_SUFFIX_KHR ? "FAKE"
                                                             : "fake";
     (void)id;
@@ -136,8 +138,10 @@ CL_API_ENTRY cl_int CL_API_CALL clIcdGetPlatformIDsKHR(cl_uint room, cl_platform
     dispatch.clGetDeviceIDs = device_ids;
     dispatch.clGetDeviceInfo = device_info;
     dispatch.clCreateContext = create_context;
-    if (room && out) *out = (cl_platform_id)&platform;
-    if (count) *count = 1;
+    const char *two = getenv("FAKE_DRIVER_PLATFORMS");
+    if (room && out) out[0] = (cl_platform_id)&platform;
+    if (two && room > 1 && out) out[1] = (cl_platform_id)&second_platform;
+    if (count) *count = two ? 2 : 1;
     return CL_SUCCESS;
 }
 

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #include "support/error.h"
 
@@ -28,11 +31,19 @@ struct reader {
     void (*line)(void *user, json_t *value);
     void *user;
     bool open;
+    struct child_end *end;
 };
 
 static void take_line(struct reader *reader, const char *text, size_t length) {
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-    if (json_is_object(value)) reader->line(reader->user, value);
+    /* The first line is about the child itself: that its main() was reached, or why not. */
+    const char *failed = json_string_value(json_object_get(value, "not started"));
+    if (failed)
+        reader->end->error = (int)strtol(failed, NULL, 10);
+    else if (json_is_true(json_object_get(value, "started")))
+        reader->end->started = true;
+    else if (json_is_object(value))
+        reader->line(reader->user, value);
     json_decref(value);
 }
 
@@ -81,28 +92,44 @@ static bool read_words(char *tail, size_t size, size_t *used, int fd) {
     return got > 0;
 }
 
+/* {"not started": "024"} is line enough, and needs nothing that is not safe between fork and exec. */
+static void give_up(int channel) {
+    char text[] = "{\"not started\": \"000\"}\n";
+    size_t digit = sizeof text - 5;
+    for (int rest = errno; rest > 0 && text[digit] != '"'; rest /= 10)
+        text[digit--] = (char)('0' + rest % 10);
+    (void)!write(channel, text, sizeof text - 1);
+    _exit(127);
+}
+
+/* Should the parent be killed, the child must not stay: at once where the system can do that, else by an alarm. */
+static void die_with(pid_t parent, double seconds) {
+    (void)alarm((unsigned)seconds + 10);
+#ifdef __linux__
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent) _exit(127);
+}
+
 /* The child's side, between fork and exec: only what is safe there. */
-static void become(const char *const *arguments, int channel, int words, double seconds) {
+static void become(const char *const *arguments, int channel, int words) {
     char name[] = "qkv-devices", option[] = "--child", self[] = "/proc/self/exe";
     char *argv[MAX_ARGUMENTS + 3] = {name, option};
     int in = open("/dev/null", O_RDONLY);
     for (size_t i = 0; i < MAX_ARGUMENTS && arguments[i]; i++)
         argv[i + 2] = (char *)(uintptr_t)arguments[i];
-    /* Should the parent be killed, the child ends by itself. */
-    (void)alarm((unsigned)seconds + 10);
     (void)setpgid(0, 0);
     /* Out of the way first, where a descriptor already has a number that is wanted. */
-    channel = fcntl(channel, F_DUPFD, CHANNEL + 1);
-    words = fcntl(words, F_DUPFD, CHANNEL + 1);
-    if (channel < 0 || words < 0 || dup2(words, STDOUT_FILENO) < 0 || dup2(words, STDERR_FILENO) < 0 ||
-        dup2(channel, CHANNEL) < 0)
-        _exit(127);
+    int high_channel = fcntl(channel, F_DUPFD, CHANNEL + 1), high_words = fcntl(words, F_DUPFD, CHANNEL + 1);
+    if (high_channel < 0 || high_words < 0) give_up(channel);
+    if (dup2(high_words, STDOUT_FILENO) < 0 || dup2(high_words, STDERR_FILENO) < 0 || dup2(high_channel, CHANNEL) < 0)
+        give_up(high_channel);
     if (in >= 0 && in != STDIN_FILENO) (void)dup2(in, STDIN_FILENO);
-    (void)close(channel);
-    (void)close(words);
+    (void)close(high_channel);
+    (void)close(high_words);
     if (access(self, X_OK) == 0) (void)execv(self, argv);
     (void)execvp(child_program, argv);
-    _exit(127);
+    give_up(CHANNEL);
 }
 
 /* True once it is gone. */
@@ -118,15 +145,22 @@ static bool reap(struct child_end *end, pid_t child) {
 
 /* The group of the child that runs, for whoever interrupts the tool: a child that hangs must not stay behind. */
 static volatile sig_atomic_t running_group;
+static void (*volatile clean_up)(void);
+
+void child_at_interrupt(void (*what)(void)) {
+    clean_up = what;
+}
 
 static void interrupted(int number) {
+    void (*clean)(void) = clean_up;
     if (running_group) (void)kill(-(pid_t)running_group, SIGKILL);
+    if (clean) clean();
     (void)signal(number, SIG_DFL);
     (void)raise(number);
 }
 
 static void guard_children(void) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     struct sigaction action = {.sa_handler = interrupted}, old;
     (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -164,25 +198,39 @@ static void follow(struct child_end *end, struct reader *reader, pid_t child, in
         pause_ms(10);
 }
 
-bool child_run(struct child_end *end, const char *const *arguments, double seconds,
-               void (*line)(void *user, json_t *value), void *user) {
-    struct reader reader = {.line = line, .user = user, .open = true};
-    int channel[2], words[2];
-    *end = (struct child_end){.status = 0};
+static bool open_pipes(int channel[2], int words[2]) {
     if (pipe(channel) != 0) return false;
     if (pipe(words) != 0) {
+        int error = errno;
         (void)close(channel[0]);
         (void)close(channel[1]);
+        errno = error;
         return false;
     }
     for (int i = 0; i < 2; i++) {
         (void)fcntl(channel[i], F_SETFD, FD_CLOEXEC);
         (void)fcntl(words[i], F_SETFD, FD_CLOEXEC);
     }
+    return true;
+}
+
+bool child_run(struct child_end *end, const char *const *arguments, double seconds,
+               void (*line)(void *user, json_t *value), void *user) {
+    struct reader reader = {.line = line, .user = user, .open = true, .end = end};
+    int channel[2], words[2];
+    *end = (struct child_end){.status = 0};
+    if (!open_pipes(channel, words)) {
+        end->error = errno;
+        return false;
+    }
     (void)fflush(NULL);
     guard_children();
-    pid_t child = fork();
-    if (child == 0) become(arguments, channel[1], words[1], seconds);
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        die_with(parent, seconds);
+        become(arguments, channel[1], words[1]);
+    }
+    if (child < 0) end->error = errno;
     /* Here as well, so that the group is there before anybody is told of it. */
     if (child > 0) (void)setpgid(child, child);
     running_group = child > 0 ? (sig_atomic_t)child : 0;
@@ -193,7 +241,9 @@ bool child_run(struct child_end *end, const char *const *arguments, double secon
     (void)close(channel[0]);
     (void)close(words[0]);
     free(reader.bytes);
-    return child > 0;
+    end->started = end->started || end->timed_out || end->signal;
+    errno = end->error;
+    return end->started;
 }
 
 static const char *signal_name(int number) {
@@ -216,7 +266,12 @@ static const char *signal_name(int number) {
 }
 
 void child_describe(char *text, size_t size, const struct child_end *end, double seconds) {
-    if (end->timed_out)
+    if (!end->started)
+        snprintf(text, size, "could not be started: %s",
+                 end->error      ? strerror(end->error)
+                 : end->words[0] ? end->words
+                                 : "it ended at once");
+    else if (end->timed_out)
         snprintf(text, size, "did not answer within %.0f s", seconds);
     else if (end->signal && signal_name(end->signal))
         snprintf(text, size, "crashed (%s)", signal_name(end->signal));
@@ -245,10 +300,12 @@ int child_main(int argc, char **argv) {
         fprintf(stderr, "qkv-devices: --child is what the tool starts itself with\n");
         return 2;
     }
+    child_tell(json_pack("{s:b}", "started", 1));
     if (argc >= 1 && strcmp(argv[0], "list") == 0) return child_list(argc >= 2 ? argv[1] : NULL);
     if (argc >= 3 && strcmp(argv[0], "probe") == 0)
         return child_probe(argv[1], strtoul(argv[2], NULL, 10), argc >= 4 && strcmp(argv[3], "memory") == 0);
     if (argc >= 2 && strcmp(argv[0], "driver") == 0) return child_driver(argv[1]);
+    if (argc >= 1 && strcmp(argv[0], "loader") == 0) return child_loader();
     if (argc >= 2 && strcmp(argv[0], "measure") == 0) return child_measure(argv[1]);
     if (argc >= 2 && strcmp(argv[0], "self-test") == 0) return child_self_test(argv[1]);
     return 2;

@@ -60,18 +60,10 @@ void try_best(json_t *machine, const struct options *options);
 /* The device that is best to name where "auto" takes one that does not work; NULL where there is none. */
 const char *best_usable(const json_t *machine);
 
-/* icd.c, hardware.c: what is wrong with the machine, as problems. */
+/* check_drivers.c, hardware.c: what is wrong with the machine, as problems. */
 void find_driver_problems(json_t *machine, double seconds);
 void find_hardware_problems(json_t *machine, const char *root);
 void print_packages(FILE *out); /* which package brings a driver */
-
-/* icd.c */
-struct icd {
-    char *file;    /* the .icd file, or "" */
-    char *library; /* what it names; "" where it names nothing */
-};
-struct icd *icd_list(size_t *count); /* what the loader is told to load */
-void icd_free(struct icd *icds, size_t count);
 
 /* ---- output ---- */
 struct screen {
