@@ -27,7 +27,11 @@ says() { tr -s ' \n' ' ' <"$work/$2" | grep -q -- "$1"; }
 empty() { [ ! -s "$work/$1" ]; }
 # A condition on the JSON document d.
 json() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$1" "$2"; }
-narrow() { awk -v w="$1" 'length($0) > w {wide = 1} END {exit wide}' "$work/out"; }
+# Characters: awk may count bytes.
+narrow() {
+    python3 -c 'import sys; sys.exit(any(len(x.rstrip("\n")) > int(sys.argv[1]) for x in open(sys.argv[2], encoding="utf-8")))' \
+        "$1" "$work/out"
+}
 
 finish() {
     echo "$(((checks - failures) * 100 / checks))%: Checks: $checks, Failures: $failures, Errors: 0"
