@@ -131,7 +131,9 @@ static void library_fix(char *fix, size_t size, const struct icd *icd, const cha
     else if (open)
         snprintf(fix, size, "install the package that brings %.*s", length, error);
     else if (strstr(error, "wrong ELF class"))
-        snprintf(fix, size, "install the driver for %zu-bit programs", sizeof(void *) * 8);
+        snprintf(fix, size,
+                 "nothing, where another file names that driver for %zu-bit programs; else install it for them",
+                 sizeof(void *) * 8);
     else
         snprintf(fix, size, "reinstall the package that brings %s, or another version of it", library);
 }
@@ -275,9 +277,11 @@ void find_driver_problems(json_t *machine, double seconds) {
         heeded += !icds->items[i].unheeded;
     }
     show_waiting(NULL);
-    if (heeded == 0)
+    /* Not every system has .icd files. */
+    bool nothing = json_array_size(platforms) == 0;
+    if (heeded == 0 && nothing)
         check_folder(machine, icds);
-    else if (json_array_size(platforms) == 0 && told == 0 && sound)
+    else if (nothing && told == 0 && sound)
         check_loader(machine, icds, sound);
     free(sound);
 }

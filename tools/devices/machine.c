@@ -2,6 +2,7 @@
 #include "devices/machine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,15 +12,26 @@
 #include "devices/property.h"
 #include "devices/show.h"
 
+/* What stands in .icd files, or comes from drivers, must not steer a terminal. */
+static void disarm(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        if (*c < 0x20 || *c == 0x7f) *c = '?';
+        if (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) c[0] = c[1] = '?';
+    }
+}
+
 void add_problem(json_t *machine, const char *fix, const char *format, ...) {
-    char text[2048];
+    char text[2 * PATH_MAX + 1024], harmless_fix[2 * PATH_MAX + 1024];
     json_t *problem = json_object();
     va_list list;
     va_start(list, format);
     (void)vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    (void)snprintf(harmless_fix, sizeof harmless_fix, "%s", fix);
+    disarm(text);
+    disarm(harmless_fix);
     json_object_set_new(problem, "problem", text_value(text));
-    json_object_set_new(problem, "fix", text_value(fix));
+    json_object_set_new(problem, "fix", text_value(harmless_fix));
     json_array_append_new(json_object_get(machine, "problems"), problem);
 }
 
@@ -48,13 +60,16 @@ json_t *list_devices(struct child_end *end, const char *selector, double seconds
 }
 
 void show_waiting(const char *format, ...) {
+    char text[80]; /* a longer line would not be wiped */
     va_list list;
     if (!isatty(STDERR_FILENO)) return;
     fputs("\r\033[K", stderr);
     if (!format) return;
     va_start(list, format);
-    (void)vfprintf(stderr, format, list);
+    (void)vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    disarm(text);
+    fputs(text, stderr);
     (void)fflush(stderr);
 }
 
