@@ -194,8 +194,10 @@ END_TEST
 /* First starts take seconds, and a user who stops each of them must not end with a library that refuses. */
 START_TEST(something_is_always_left) {
     char *folder = test_folder_create();
+    const char *forced = getenv("QKV_SOLVER");
+    const size_t most = forced && *forced ? 1 : qkvi_num_solvers;
     size_t marks = 0;
-    while (run_worker("die", folder) == 9 && store_file_count(folder, "mark-") > marks)
+    while (marks < most && run_worker("die", folder) == 9 && store_file_count(folder, "mark-") > marks)
         marks++;
     TEST_TRUE(marks > 0);
     qkv_context *context = cache_context(folder);

@@ -272,7 +272,7 @@ void child_describe(char *text, size_t size, const struct child_end *end, double
                  : end->words[0] ? end->words
                                  : "it ended at once");
     else if (end->timed_out)
-        snprintf(text, size, "did not answer within %.0f s", seconds);
+        snprintf(text, size, "did not answer within %g s", seconds);
     else if (end->signal && signal_name(end->signal))
         snprintf(text, size, "crashed (%s)", signal_name(end->signal));
     else if (end->signal)

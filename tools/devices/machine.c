@@ -11,6 +11,7 @@
 #include "devices/drivers.h"
 #include "devices/property.h"
 #include "devices/show.h"
+#include "support/progress.h"
 
 /* What stands in .icd files, or comes from drivers, must not steer a terminal. */
 static void disarm(char *text) {
@@ -63,7 +64,7 @@ void show_waiting(const char *format, ...) {
     char text[80]; /* a longer line would not be wiped */
     va_list list;
     if (!isatty(STDERR_FILENO)) return;
-    fputs("\r\033[K", stderr);
+    tool_progress_wipe();
     if (!format) return;
     va_start(list, format);
     (void)vsnprintf(text, sizeof text, format, list);

@@ -10,7 +10,7 @@ export QKV_CACHE_DIR=
 
 # Suites that touch no OpenCL, or bring their own choice of it, run once; these need what a simulator has not
 # (hours of patience).
-once='core store store_sharing store_trim npy safetensors tokenizer model_files devices_tool devices_drivers devices_loader check_all run_checks readme install docs structure'
+once='core store store_sharing store_trim npy safetensors tokenizer model_files devices_tool devices_options devices_drivers devices_loader check_all run_checks readme install docs structure'
 not_simulated='attend attend_tool queues threads clblast'
 # These are left to make check-all: what drivers do wrong, on other implementations than the first, and what takes a
 # simulator a minute and is tried there by random problems too.
