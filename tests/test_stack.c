@@ -38,6 +38,8 @@ static const struct stack_row {
 };
 enum { PLAIN = 0 };
 
+#define EXIT_UNSUPPORTED 77 /* a forced solver that cannot do the problem on this device */
+
 static qkv_status make_attention(qkv_context *context, const struct stack_row *row) {
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
     qkv_attention *attention = NULL;
@@ -80,7 +82,7 @@ static int run_row(const struct stack_row *row) {
     if (!status) status = row->layer ? make_layer(context, row) : make_attention(context, row);
     if (status) printf("%s: %s\n", row->name, qkv_error_message());
     qkv_context_destroy(context);
-    return status ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status == QKV_UNSUPPORTED ? EXIT_UNSUPPORTED : status ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* What a thread is given is settled when a program starts. */
@@ -109,7 +111,11 @@ static int end_row(pid_t pid) {
     int status = 0;
     TEST_TRUE(waitpid(pid, &status, 0) == pid);
     if (WIFSIGNALED(status)) return WTERMSIG(status);
-    TEST_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS);
+    TEST_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == EXIT_UNSUPPORTED)
+        test_skip("a row of small stacks: the solver cannot do it on this device");
+    else
+        ck_assert_int_eq(WEXITSTATUS(status), EXIT_SUCCESS);
     return 0;
 }
 
