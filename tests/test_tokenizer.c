@@ -219,8 +219,12 @@ START_TEST(display) {
     TEST_TRUE(tool_text_width("\xE6\x9D\xB1"
                               "a") == 3 &&
               tool_text_width("e\xCC\x81") == 1);
+    TEST_TRUE(setenv("LC_ALL", "C.UTF-8", 1) == 0);
     tool_text_fit(out, sizeof out, "\xE6\x9D\xB1\xE4\xBA\xAC", 3);
     TEST_TRUE(strcmp(out, "\xE6\x9D\xB1\xE2\x80\xA6") == 0);
+    TEST_TRUE(setenv("LC_ALL", "C", 1) == 0);
+    tool_text_fit(out, sizeof out, "\xE6\x9D\xB1\xE4\xBA\xAC\xE4\xBA\xAC", 5);
+    TEST_TRUE(strcmp(out, "\xE6\x9D\xB1...") == 0);
     tool_text_fit(out, sizeof out, "\x1B[31m", 10);
     TEST_TRUE(strcmp(out, "\xEF\xBF\xBD[31m") == 0);
     tool_text_fit(out, 6, "abcdefghij", 20);
