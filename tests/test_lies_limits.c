@@ -185,6 +185,12 @@ START_TEST(unknown_simulator) {
         test_skip("a simulator under another name: this is none");
         return;
     }
+    try_plan(&trial, plan_layer, NULL, "");
+    if (test_solver_refused(trial.status, NULL)) return;
+    if (!is_whole(&trial)) {
+        test_skip("a layer in one launch: the solver that is forced has none");
+        return;
+    }
     try_plan(&trial, plan_layer, NULL,
              "device=NAME:Processor; device=PLATFORM:fail; device=TYPE:2; device=MAX_COMPUTE_UNITS:2");
     if (test_solver_refused(trial.status, NULL)) return;
