@@ -2,53 +2,18 @@
  * Devices with odd limits, and ones that nobody knows, by the layer of liar/liar.h: what a device does not take is not
  * asked of it where that can be known before, and is no reason to give up where something else does the same.
  */
-#include "support/lie_case.h"
+#include "support/lie_trial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct trial {
-    qkv_status status;
-    char description[512], message[8192], log[32768];
-};
-
-static void hear(void *user, qkv_log_level level, const char *message) {
-    struct trial *trial = user;
-    size_t used = strlen(trial->log);
-    if (level <= QKV_LOG_INFO) (void)snprintf(trial->log + used, sizeof trial->log - used, "%s\n", message);
-}
-
-static qkv_status plan_layer(char *out, size_t bytes, qkv_context *context) {
-    static const float weight[64 * 64] = {0};
-    qkv_layer_desc desc = QKV_LAYER_DESC_INIT;
-    qkv_layer *layer = NULL;
-    desc.embed_dim = 64;
-    desc.num_heads = 2;
-    desc.wq.weight = desc.wk.weight = desc.wv.weight = desc.wo.weight = weight;
-    desc.max_batch = 1;
-    desc.max_seq_q = 16;
-    qkv_status status = qkv_layer_create(&layer, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_layer_describe(layer));
-    qkv_layer_destroy(layer);
-    return status;
-}
-
 /* Kernels with all arguments there are. */
-static qkv_status plan_attention(char *out, size_t bytes, qkv_context *context) {
-    qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
-    qkv_attention *attention = NULL;
-    desc.head_dim = 16;
-    desc.num_heads = 2;
-    desc.max_batch = 1;
-    desc.max_seq_q = desc.max_seq_kv = 8;
-    desc.features = QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS | QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW |
-                    QKV_ATTENTION_LENGTHS | QKV_ATTENTION_ALIBI | QKV_ATTENTION_SINKS | QKV_ATTENTION_PAST |
-                    QKV_ATTENTION_REDUCED;
-    qkv_status status = qkv_attention_create(&attention, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_attention_describe(attention));
-    qkv_attention_destroy(attention);
-    return status;
+static qkv_status plan_attention(char *out, size_t bytes, qkv_context *context, const char *solver) {
+    return lie_plan_attention(out, bytes, context, solver,
+                              QKV_ATTENTION_MASK | QKV_ATTENTION_WEIGHTS | QKV_ATTENTION_SOFTCAP |
+                                  QKV_ATTENTION_WINDOW | QKV_ATTENTION_LENGTHS | QKV_ATTENTION_ALIBI |
+                                  QKV_ATTENTION_SINKS | QKV_ATTENTION_PAST | QKV_ATTENTION_REDUCED);
 }
 
 /* A simulator gets one row of a table. */
@@ -58,28 +23,11 @@ static bool is_repeated(int row) {
     return true;
 }
 
-typedef qkv_status (*plan_function)(char *out, size_t bytes, qkv_context *context);
-
-/* In a context of its own, of which nothing may be left. */
-static void try_plan(struct trial *trial, plan_function plan, const char *solver, const char *lies) {
-    struct cl_balance before = liar_saboteur.balance();
-    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
-    qkv_context *context = NULL;
-    memset(trial, 0, sizeof *trial);
-    options.log = hear, options.log_user = trial, options.solver = solver;
+static void try_plan(struct lie_trial *trial, lie_plan plan, const char *solver, const char *lies) {
     test_note("%s, %s", solver ? solver : "any solver", lies);
     liar_tell("%s", lies);
-    trial->status = qkv_context_create(&context, NULL, &options);
-    if (!trial->status) trial->status = plan(trial->description, sizeof trial->description, context);
-    if (trial->status) (void)snprintf(trial->message, sizeof trial->message, "%s", qkv_error_message());
-    qkv_context_destroy(context);
+    lie_try(trial, QKV_LOG_INFO, solver, plan, NULL);
     liar_tell("%s", "");
-    struct cl_balance now = liar_saboteur.balance();
-    sweep_check_balance(&before, &now);
-}
-
-static bool is_whole(const struct trial *trial) {
-    return strstr(trial->description, "layer=") != NULL;
 }
 
 /* ---- work-groups ---- */
@@ -120,14 +68,14 @@ static const char *const argument_lies[] = {
 };
 
 START_TEST(least_arguments) {
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet() || is_repeated(_i)) return;
     const char *lies = argument_lies[_i];
-    try_plan(&trial, plan_layer, NULL, "");
-    const bool refused = test_solver_refused(trial.status, NULL), whole = is_whole(&trial);
+    try_plan(&trial, lie_plan_layer, NULL, "");
+    const bool refused = test_solver_refused(trial.status, NULL), whole = lie_is_whole(&trial);
     if (!refused) {
-        try_plan(&trial, plan_layer, NULL, lies);
-        if (trial.status || is_whole(&trial) != whole)
+        try_plan(&trial, lie_plan_layer, NULL, lies);
+        if (trial.status || lie_is_whole(&trial) != whole)
             test_fail(__FILE__, __LINE__, "%s%s", trial.message, trial.description);
     }
     for (size_t s = 0; s < TEST_NUM_SOLVERS; s++) {
@@ -150,25 +98,25 @@ static const struct {
 };
 
 START_TEST(whole_layer_takes_too_many_arguments) {
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet()) return;
-    try_plan(&trial, plan_layer, NULL, "");
+    try_plan(&trial, lie_plan_layer, NULL, "");
     if (test_solver_refused(trial.status, NULL)) return;
-    if (!is_whole(&trial)) {
+    if (!lie_is_whole(&trial)) {
         test_skip("a layer in one launch: this device takes the steps");
         return;
     }
-    try_plan(&trial, plan_layer, NULL, few_arguments[_i].lies);
-    if (trial.status || is_whole(&trial) || !strstr(trial.log, "kernel layer_vector") ||
+    try_plan(&trial, lie_plan_layer, NULL, few_arguments[_i].lies);
+    if (trial.status || lie_is_whole(&trial) || !strstr(trial.log, "kernel layer_vector") ||
         !strstr(trial.log, few_arguments[_i].word))
         test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
 }
 END_TEST
 
 START_TEST(too_few_arguments_for_anything) {
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet()) return;
-    try_plan(&trial, plan_layer, NULL, "device=MAX_PARAMETER_SIZE:256; most=arguments:256");
+    try_plan(&trial, lie_plan_layer, NULL, "device=MAX_PARAMETER_SIZE:256; most=arguments:256");
     if (trial.status != QKV_UNSUPPORTED || !strstr(trial.message, "bytes of arguments, the device 256 at most"))
         test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(trial.status), trial.message);
 }
@@ -179,22 +127,22 @@ END_TEST
 /* Work-groups of one launch tell each other nothing where only a device's name says that this is safe: a simulator, which
  * it is not for, may have any. */
 START_TEST(unknown_simulator) {
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet()) return;
     if (!test_is_simulator()) {
         test_skip("a simulator under another name: this is none");
         return;
     }
-    try_plan(&trial, plan_layer, NULL, "");
+    try_plan(&trial, lie_plan_layer, NULL, "");
     if (test_solver_refused(trial.status, NULL)) return;
-    if (!is_whole(&trial)) {
+    if (!lie_is_whole(&trial)) {
         test_skip("a layer in one launch: the solver that is forced has none");
         return;
     }
-    try_plan(&trial, plan_layer, NULL,
+    try_plan(&trial, lie_plan_layer, NULL,
              "device=NAME:Processor; device=PLATFORM:fail; device=TYPE:2; device=MAX_COMPUTE_UNITS:2");
     if (test_solver_refused(trial.status, NULL)) return;
-    if (trial.status || is_whole(&trial) || !strstr(trial.log, "work-groups can tell each other nothing"))
+    if (trial.status || lie_is_whole(&trial) || !strstr(trial.log, "work-groups can tell each other nothing"))
         test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
 }
 END_TEST

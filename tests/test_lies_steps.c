@@ -2,53 +2,35 @@
  * Drivers that lie, by the layer of liar/liar.h, about the steps beside linear layers and attention itself: rotary
  * positions, the copy of a cache, reports, and a whole layer at once. None of their kernels can be wrong unnoticed.
  */
-#include "support/lie_case.h"
+#include "support/lie_trial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A plan with one such step, destroyed again; `out` describes it. */
-typedef qkv_status (*step_function)(char out[256], qkv_context *context, const char *solver);
-
-static qkv_status plan_rotary(char out[256], qkv_context *context, const char *solver) {
+static qkv_status plan_rotary(char *out, size_t bytes, qkv_context *context, const char *solver) {
     qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
     qkv_rotary *rotary = NULL;
     desc.head_dim = 64;
     desc.max_position = 16;
     desc.solver = solver;
     qkv_status status = qkv_rotary_create(&rotary, context, &desc);
-    if (!status) (void)snprintf(out, 256, "%s", qkv_rotary_describe(rotary));
+    if (!status) (void)snprintf(out, bytes, "%s", qkv_rotary_describe(rotary));
     qkv_rotary_destroy(rotary);
     return status;
 }
 
-static qkv_status plan_attention(char out[256], qkv_context *context, const char *solver, uint64_t features) {
-    qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
-    qkv_attention *attention = NULL;
-    desc.head_dim = 16;
-    desc.num_heads = 2;
-    desc.max_batch = 1;
-    desc.max_seq_q = desc.max_seq_kv = 8;
-    desc.features = features;
-    desc.solver = solver;
-    qkv_status status = qkv_attention_create(&attention, context, &desc);
-    if (!status) (void)snprintf(out, 256, "%s", qkv_attention_describe(attention));
-    qkv_attention_destroy(attention);
-    return status;
+static qkv_status plan_copy(char *out, size_t bytes, qkv_context *context, const char *solver) {
+    return lie_plan_attention(out, bytes, context, solver, QKV_ATTENTION_PAST);
 }
 
-static qkv_status plan_copy(char out[256], qkv_context *context, const char *solver) {
-    return plan_attention(out, context, solver, QKV_ATTENTION_PAST);
-}
-
-static qkv_status plan_report(char out[256], qkv_context *context, const char *solver) {
-    return plan_attention(out, context, solver, QKV_ATTENTION_REDUCED);
+static qkv_status plan_report(char *out, size_t bytes, qkv_context *context, const char *solver) {
+    return lie_plan_attention(out, bytes, context, solver, QKV_ATTENTION_REDUCED);
 }
 
 static const struct step {
     const char *solver;
-    step_function plan;
+    lie_plan plan;
     const char *kernels[4];
 } steps[] = {
     {"rotary=vector", plan_rotary, {"rotary_vector"}},
@@ -59,36 +41,14 @@ static const struct step {
     {"report=plain", plan_report, {"report_pairs", "report_received", "report_top"}},
 };
 
-struct trial {
-    qkv_status status;
-    char description[256], message[8192], log[16384];
-};
-
-static void hear(void *user, qkv_log_level level, const char *message) {
-    struct trial *trial = user;
-    size_t used = strlen(trial->log);
-    if (level <= QKV_LOG_WARNING) (void)snprintf(trial->log + used, sizeof trial->log - used, "%s\n", message);
-}
-
-/* In a context of its own, of which nothing may be left. */
-static void try_step(struct trial *trial, const struct step *step, const char *solver) {
-    struct cl_balance before = liar_saboteur.balance();
-    qkv_context_options options = QKV_CONTEXT_OPTIONS_INIT;
-    qkv_context *context = NULL;
-    memset(trial, 0, sizeof *trial);
-    options.log = hear, options.log_user = trial;
-    trial->status = qkv_context_create(&context, NULL, &options);
-    if (!trial->status) trial->status = step->plan(trial->description, context, solver);
-    if (trial->status) (void)snprintf(trial->message, sizeof trial->message, "%s", qkv_error_message());
-    qkv_context_destroy(context);
-    struct cl_balance now = liar_saboteur.balance();
-    sweep_check_balance(&before, &now);
+static void try_step(struct lie_trial *trial, const struct step *step, const char *solver) {
+    lie_try(trial, QKV_LOG_WARNING, NULL, step->plan, solver);
 }
 
 /* A solver taken by name has nobody to stand in for it: its failure is the error. */
 START_TEST(bad_forced_step) {
     const struct step *step = &steps[_i];
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet()) return;
     liar_tell("%s", "");
     try_step(&trial, step, step->solver);
@@ -113,7 +73,7 @@ START_TEST(bad_step_is_replaced) {
     const struct step *step = &steps[_i];
     const struct lie_way *way = &lie_ways[_i % LIE_WAYS];
     const char *forced = getenv("QKV_SOLVER");
-    struct trial trial;
+    struct lie_trial trial;
     if (!liar_meet()) return;
     if (forced && *forced) {
         test_skip("QKV_SOLVER leaves no other solver to fall back to");
@@ -135,27 +95,10 @@ START_TEST(bad_step_is_replaced) {
 }
 END_TEST
 
-static qkv_status plan_layer(char out[256], qkv_context *context, const char *solver) {
-    static const float weight[64 * 64] = {0};
-    qkv_layer_desc desc = QKV_LAYER_DESC_INIT;
-    qkv_layer *layer = NULL;
-    desc.embed_dim = 64;
-    desc.num_heads = 2;
-    desc.wq.weight = desc.wk.weight = desc.wv.weight = desc.wo.weight = weight;
-    desc.max_batch = 1;
-    desc.max_seq_q = 16;
-    desc.solver = solver;
-    qkv_status status = qkv_layer_create(&layer, context, &desc);
-    const char *whole = status ? NULL : strstr(qkv_layer_describe(layer), "layer=");
-    (void)snprintf(out, 256, "%.200s", whole ? whole : "");
-    qkv_layer_destroy(layer);
-    return status;
-}
-
 /* A layer in one launch has its steps to stand in for it. */
 START_TEST(bad_whole_layer_is_left_to_the_steps) {
-    static const struct step step = {"layer=vector", plan_layer, {"layer_vector"}};
-    struct trial trial;
+    static const struct step step = {"layer=vector", lie_plan_layer, {"layer_vector"}};
+    struct lie_trial trial;
     if (!liar_meet()) return;
     liar_tell("%s", "");
     try_step(&trial, &step, NULL);
@@ -170,8 +113,9 @@ START_TEST(bad_whole_layer_is_left_to_the_steps) {
         liar_tell("%s=layer_vector", lie_ways[w].lie);
         try_step(&trial, &step, NULL);
         /* The work-groups that are left do the others' work. */
-        if (!strcmp(lie_ways[w].lie, "short") && !trial.status && *trial.description) continue;
-        if (trial.status || *trial.description || !strstr(trial.log, step.solver) || !strstr(trial.log, lie_ways[w].word))
+        if (!strcmp(lie_ways[w].lie, "short") && !trial.status && lie_is_whole(&trial)) continue;
+        if (trial.status || lie_is_whole(&trial) || !strstr(trial.log, step.solver) ||
+            !strstr(trial.log, lie_ways[w].word))
             test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
     }
     liar_tell("%s", "");
