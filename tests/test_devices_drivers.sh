@@ -2,44 +2,20 @@
 # qkv-devices where things are not in order: drivers that crash, hang, lie or do not load, platforms without devices,
 # machines without drivers, device files without permission. Environment: BUILD.
 set -u
-build=${BUILD:-build}
 suite=devices_drivers
-tool=$build/qkv-devices
-work=$build/devices-drivers
-[ -x "$tool" ] || {
-    echo "skip: $tool was not built"
-    exit 0
-}
-rm -rf "$work"
-mkdir -p "$work"
+# shellcheck source=tests/support/devices.sh
+. tests/support/devices.sh
 work=$(cd "$work" && pwd)
-standins=$(cd "$build" && pwd)/tests/standins
 export TMPDIR="$work"
-unset QKV_DEVICE QKV_CACHE_DIR RUSTICL_ENABLE OCL_ICD_FILENAMES OPENCL_VENDOR_PATH
+unset RUSTICL_ENABLE OCL_ICD_FILENAMES OPENCL_VENDOR_PATH
 good=${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}
 export OCL_ICD_VENDORS="$good"
-# shellcheck source=tests/support/expect.sh
-. tests/support/expect.sh
 
 drivers() { # NAME [LIBRARY]: a folder with that driver, or none
     mkdir -p "$work/icd-$1"
     [ -z "${2:-}" ] || echo "$2" >"$work/icd-$1/$1.icd"
     OCL_ICD_VENDORS=$work/icd-$1
 }
-with() { # VARIABLE=VALUE... -- ARGUMENT...: the tool with these in its environment
-    settings=
-    while [ "$1" != -- ]; do
-        settings="$settings $1"
-        shift
-    done
-    shift
-    status=0
-    # shellcheck disable=SC2086
-    env $settings "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-}
-# Of the processes that were started with that in their environment none is left.
-# shellcheck disable=SC2317
-none_left() { ! grep -qsz "^$1$" /proc/[0-9]*/environ 2>/dev/null; }
 
 # ---- a driver that loads, and then fails ----
 drivers fake "$standins/fake_driver.so"

@@ -2,49 +2,25 @@
 # qkv-devices where the OpenCL loader, its .icd files and the variables that it reads are not in order, one driver keeps
 # the others from being listed, or the system lets the tool do less than it needs. Environment: BUILD.
 set -u
-build=${BUILD:-build}
 suite=devices_loader
-tool=$build/qkv-devices
-work=$build/devices-loader
-[ -x "$tool" ] || {
-    echo "skip: $tool was not built"
-    exit 0
-}
-chmod -R u+rwx "$work" 2>/dev/null
-rm -rf "$work"
-mkdir -p "$work/tmp"
+# shellcheck source=tests/support/devices.sh
+. tests/support/devices.sh
+mkdir "$work/tmp"
 work=$(cd "$work" && pwd)
-standins=$(cd "$build" && pwd)/tests/standins
 fake=$standins/fake_driver.so
 export TMPDIR="$work/tmp"
-unset QKV_DEVICE QKV_CACHE_DIR RUSTICL_ENABLE OCL_ICD_FILENAMES OCL_ICD_VENDORS OPENCL_VENDOR_PATH
-# shellcheck source=tests/support/expect.sh
-. tests/support/expect.sh
+unset RUSTICL_ENABLE OCL_ICD_FILENAMES OCL_ICD_VENDORS OPENCL_VENDOR_PATH
 
 folder() { # NAME: a new folder for .icd files, which the loader takes
     OCL_ICD_VENDORS=$work/$1
     export OCL_ICD_VENDORS
     mkdir -p "$OCL_ICD_VENDORS"
 }
-with() { # VARIABLE=VALUE... -- ARGUMENT...: the tool with these in its environment
-    settings=
-    while [ "$1" != -- ]; do
-        settings="$settings $1"
-        shift
-    done
-    shift
-    status=0
-    # shellcheck disable=SC2086
-    $user env $settings "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-}
-user=
 # What root may not do is hard to say: so as a user of no group.
 ordinary=
 may_be_ordinary=true
 [ "$(id -u)" != 0 ] || ordinary="setpriv --reuid=65534 --regid=65534 --clear-groups"
 $ordinary "$tool" --version >/dev/null 2>&1 || may_be_ordinary=false
-# shellcheck disable=SC2317
-none_left() { ! grep -qsz "^$1$" /proc/[0-9]*/environ 2>/dev/null; }
 # shellcheck disable=SC2317
 nothing_in() { [ -z "$(ls -A "$1")" ]; }
 

@@ -2,21 +2,11 @@
 # qkv-devices: what it takes and refuses, and what a terminal sees.
 # Environment: BUILD.
 set -u
-build=${BUILD:-build}
 suite=devices_options
-tool=$build/qkv-devices
-work=$build/devices-options
-[ -x "$tool" ] || {
-    echo "skip: $tool was not built"
-    exit 0
-}
-rm -rf "$work"
-mkdir -p "$work"
-unset QKV_DEVICE QKV_CACHE_DIR NO_COLOR
+# shellcheck source=tests/support/devices.sh
+. tests/support/devices.sh
 # A character is a byte then, for every awk.
 export LC_ALL=C
-# shellcheck source=tests/support/expect.sh
-. tests/support/expect.sh
 
 # ---- on a terminal ----
 # shellcheck disable=SC2317

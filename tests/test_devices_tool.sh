@@ -2,22 +2,12 @@
 # qkv-devices on a machine in order: its forms of output, what it tries.
 # Environment: BUILD.
 set -u
-build=${BUILD:-build}
 suite=devices_tool
-tool=$build/qkv-devices
-work=$build/devices-tool
 schema=tests/data/qkv-devices.schema.json
-[ -x "$tool" ] || {
-    echo "skip: $tool was not built"
-    exit 0
-}
-rm -rf "$work"
-mkdir -p "$work"
-unset QKV_DEVICE QKV_CACHE_DIR NO_COLOR
+# shellcheck source=tests/support/devices.sh
+. tests/support/devices.sh
 # A character is a byte then, for every awk.
 export LC_ALL=C
-# shellcheck source=tests/support/expect.sh
-. tests/support/expect.sh
 
 # A python that has the validator, if any has.
 validator=
