@@ -171,25 +171,28 @@ enum given {
     SHOWN_ALONE = ALL | LIST | SUMMARY | RAW | PROP | BEST
 };
 
-static const char *const given_names[NUM_GIVEN] = {"--device",  "--all",       "--list",     "--summary",
-                                                   "--raw",     "--prop",      "--json",     "--best",
-                                                   "--measure", "--self-test", "--no-probe", "--measure-memory"};
+/* In the order of their bits. */
+static const struct {
+    int option;
+    const char *name;
+} known[NUM_GIVEN] = {
+    {'d', "--device"},
+    {'a', "--all"},
+    {'l', "--list"},
+    {OPTION_SUMMARY, "--summary"},
+    {OPTION_RAW, "--raw"},
+    {'p', "--prop"},
+    {'j', "--json"},
+    {OPTION_BEST, "--best"},
+    {OPTION_MEASURE, "--measure"},
+    {OPTION_SELF_TEST, "--self-test"},
+    {OPTION_NO_PROBE, "--no-probe"},
+    {OPTION_MEASURE_MEMORY, "--measure-memory"},
+};
 
 static unsigned bit_of(int option) {
-    static const int options[NUM_GIVEN] = {'d',
-                                           'a',
-                                           'l',
-                                           OPTION_SUMMARY,
-                                           OPTION_RAW,
-                                           'p',
-                                           'j',
-                                           OPTION_BEST,
-                                           OPTION_MEASURE,
-                                           OPTION_SELF_TEST,
-                                           OPTION_NO_PROBE,
-                                           OPTION_MEASURE_MEMORY};
     for (unsigned i = 0; i < NUM_GIVEN; i++)
-        if (option == options[i]) return 1u << i;
+        if (option == known[i].option) return 1u << i;
     return 0;
 }
 
@@ -207,7 +210,7 @@ static const char *name_of_first(unsigned bits) {
     unsigned i = 0;
     while (i + 1 < NUM_GIVEN && !(bits & 1u << i))
         i++;
-    return given_names[i];
+    return known[i].name;
 }
 
 /* What would silently be left out is refused. */
