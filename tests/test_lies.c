@@ -74,8 +74,8 @@ START_TEST(bad_forced_solver) {
     for (size_t w = 0; w < LIE_WAYS && !refused; w++)
         for (size_t k = 0; k < TEST_COUNT(bad->kernels) && bad->kernels[k]; k++) {
             if (!is_tested(bad->kernels[k]) || test_leaves_out(w + k + (size_t)_i)) continue;
-            test_note("%s=%s", lie_ways[w].lie, bad->kernels[k]);
-            liar_tell("%s=%s", lie_ways[w].lie, bad->kernels[k]);
+            test_note("%s=%s%s", lie_ways[w].lie, bad->kernels[k], lie_ways[w].how);
+            liar_tell("%s=%s%s", lie_ways[w].lie, bad->kernels[k], lie_ways[w].how);
             p.max_seq = strstr(bad->kernels[k], "merge") ? ENOUGH_TO_SPLIT : 0;
             try_layer(&out, &p, choice);
             /* So many keys may be beyond what the device's loops can do. */
@@ -133,8 +133,8 @@ static void spoil_in_turn(const struct problem *p, const struct lie_way *way, in
         for (size_t i = 0; i < TEST_COUNT(bad_solvers); i++)
             for (size_t k = 0; k < 4 && bad_solvers[i].kernels[k]; k++)
                 if (!strcmp(bad_solvers[i].operation, operations[operation]) && !strcmp(bad_solvers[i].solver, solver))
-                    (void)snprintf(lies + strlen(lies), sizeof lies - strlen(lies), "%s=%s;", way->lie,
-                                   bad_solvers[i].kernels[k]);
+                    (void)snprintf(lies + strlen(lies), sizeof lies - strlen(lies), "%s=%s%s;", way->lie,
+                                   bad_solvers[i].kernels[k], way->how);
         if (strlen(lies) == before) test_fail(__FILE__, __LINE__, "solver \"%s\" has no row in bad_solvers", solver);
     }
     if (out.status != way->status || num_bad < 2)

@@ -49,6 +49,19 @@ static int start_apart(const char *folder, const char *lies) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Marks that were left by attempts whose name begins so. */
+static size_t count_marks(const char *folder, const char *what) {
+    char path[4400], beginning[80];
+    size_t count = 0, size;
+    (void)snprintf(beginning, sizeof beginning, "attempt %s", what);
+    for (size_t i = 0; store_file_nth(path, folder, "mark-", i); i++) {
+        char *text = store_file_read(&size, path);
+        count += text && strstr(text, beginning) != NULL;
+        free(text);
+    }
+    return count;
+}
+
 /* false where the process makes fewer than n such calls. */
 static bool crash_at(const char *call, unsigned n, const char *first, size_t *quarantined) {
     char *folder = test_folder_create(), lies[80], solver[64];
@@ -56,14 +69,14 @@ static bool crash_at(const char *call, unsigned n, const char *first, size_t *qu
     test_note("%s", lies);
     int status = start_apart(folder, lies);
     if (status != 0 && status != -1) test_fail(__FILE__, __LINE__, "exit status %d", status);
-    size_t marks = store_file_count(folder, "mark-");
-    TEST_TRUE(marks <= (status == -1));
+    size_t marks = count_marks(folder, "rotary="), all = store_file_count(folder, "mark-");
+    TEST_TRUE(marks <= all && all <= (status == -1));
     liar_tell("%s", "");
     TEST_OK(start(solver, folder));
-    /* What it did not survive is left alone; what it was not about to try is not blamed. */
+    /* What it did not survive is left alone; what it was not about to try is not blamed, nor a solver for its binaries. */
     TEST_TRUE(cache_log.quarantined == marks && (strcmp(solver, first) == 0) == (marks == 0));
     *quarantined += marks;
-    if (marks == 0) {
+    if (all == 0) {
         TEST_OK(start(solver, folder));
         TEST_TRUE(cache_log.built == 0 && cache_log.tested == 0);
     }
@@ -91,6 +104,97 @@ START_TEST(a_driver_that_crashes_is_met_once) {
     /* The solver's own build and launches are among them, unless they fall between the ones tried; programs are asked
      * for their binaries when it has passed. */
     if (_i < 4 && !test_is_slow()) TEST_TRUE(quarantined > 0);
+}
+END_TEST
+
+/* The user ended the process in the middle of the one solver that does build here. */
+START_TEST(the_only_solver_is_not_given_up) {
+    const char *forced = getenv("QKV_SOLVER");
+    char first[64], solver[64], lies[80];
+    if (!liar_meet()) return;
+    if (forced && *forced) {
+        test_skip("QKV_SOLVER leaves no other solver that could fail last");
+        return;
+    }
+    char *folder = test_folder_create();
+    liar_tell("%s", "");
+    TEST_OK(start(first, ""));
+    int status = -1;
+    for (unsigned n = 1; status == -1 && count_marks(folder, "rotary=") == 0; n++) {
+        (void)snprintf(lies, sizeof lies, "crash=clCreateKernel:%u", n);
+        status = start_apart(folder, lies);
+    }
+    ck_assert_uint_eq(count_marks(folder, first), 1);
+    liar_tell("refuse=rotary_%s", strcmp(first, "rotary=plain") == 0 ? "vector" : "plain");
+    TEST_OK(start(solver, folder));
+    ck_assert_str_eq(solver, first);
+    test_folder_remove(folder);
+}
+END_TEST
+
+/* ---- a driver whose binaries are no good ---- */
+
+/* It ends every process that asks it for a binary, or gives it one: after two ends, or one, nobody does. */
+START_TEST(a_driver_that_dies_of_binaries_is_let_be) {
+    static const struct {
+        const char *lies;
+        int ends;
+    } cases[] = {{"crash=clGetProgramInfo:1", 2}, {"crash=clCreateProgramWithBinary:1", 1}};
+    char first[64], solver[64];
+    if (!liar_meet()) return;
+    char *folder = test_folder_create();
+    liar_tell("%s", "");
+    TEST_OK(start(first, ""));
+    test_note("%s", cases[_i].lies);
+    for (int i = 0; i < cases[_i].ends; i++)
+        ck_assert_int_eq(start_apart(folder, cases[_i].lies), -1);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(start_apart(folder, cases[_i].lies), 0);
+    TEST_OK(start(solver, folder));
+    ck_assert_str_eq(solver, first);
+    ck_assert_uint_eq(cache_log.quarantined, 0);
+    test_folder_remove(folder);
+}
+END_TEST
+
+START_TEST(binaries_that_are_wrong_are_not_kept) {
+    static const char *const ways[] = {"wrong", "absent"};
+    char first[64], solver[64];
+    if (!liar_meet()) return;
+    char *folder = test_folder_create();
+    liar_tell("%s", "");
+    TEST_OK(start(first, ""));
+    for (int i = 0; i < 2; i++) {
+        liar_tell("loaded=*:%s", ways[_i]);
+        test_note("loaded=*:%s, %d", ways[_i], i);
+        TEST_OK(start(solver, folder));
+        ck_assert_str_eq(solver, first);
+        TEST_TRUE(cache_log.built > 0 && cache_log.loaded == 0 && cache_log.untrusted == 1);
+        ck_assert_uint_eq(store_file_count(folder, "program-"), 0);
+    }
+    liar_tell("%s", "");
+    TEST_OK(start(solver, folder));
+    TEST_TRUE(store_file_count(folder, "program-") > 0);
+    test_folder_remove(folder);
+}
+END_TEST
+
+/* Kept while they were good: then found out where a kernel is not to be had, or where nobody vouches for them. */
+START_TEST(binaries_that_went_bad_are_built_again) {
+    static const char *const ways[] = {"wrong", "absent"};
+    char first[64], solver[64];
+    if (!liar_meet()) return;
+    char *folder = test_folder_create();
+    liar_tell("%s", "");
+    TEST_OK(start(first, folder));
+    store_files_spoil(folder, "ledger", true);
+    liar_tell("loaded=*:%s", ways[_i]);
+    test_note("loaded=*:%s", ways[_i]);
+    TEST_OK(start(solver, folder));
+    ck_assert_str_eq(solver, first);
+    TEST_TRUE(cache_log.built > 0 && cache_log.loaded > 0 && cache_log.quarantined == 0);
+    ck_assert_uint_eq(store_file_count(folder, "program-"), 0);
+    test_folder_remove(folder);
 }
 END_TEST
 
@@ -149,6 +253,10 @@ int main(int argc, char **argv) {
     TCase *tcase = tcase_create("cache");
     tcase_set_timeout(tcase, 300);
     tcase_add_loop_test(tcase, a_driver_that_crashes_is_met_once, 0, 5);
+    tcase_add_test(tcase, the_only_solver_is_not_given_up);
+    tcase_add_loop_test(tcase, a_driver_that_dies_of_binaries_is_let_be, 0, 2);
+    tcase_add_loop_test(tcase, binaries_that_are_wrong_are_not_kept, 0, 2);
+    tcase_add_loop_test(tcase, binaries_that_went_bad_are_built_again, 0, 2);
     tcase_add_test(tcase, another_driver_has_its_own_entries);
     tcase_add_test(tcase, a_compiler_that_lacks_things_has_its_own_entries);
     suite_add_tcase(suite, tcase);

@@ -57,8 +57,8 @@ START_TEST(bad_forced_step) {
     for (size_t w = 0; w < LIE_WAYS; w++)
         for (size_t k = 0; k < TEST_COUNT(step->kernels) && step->kernels[k]; k++) {
             if (test_leaves_out(w + k + (size_t)_i)) continue;
-            test_note("%s=%s", lie_ways[w].lie, step->kernels[k]);
-            liar_tell("%s=%s", lie_ways[w].lie, step->kernels[k]);
+            test_note("%s=%s%s", lie_ways[w].lie, step->kernels[k], lie_ways[w].how);
+            liar_tell("%s=%s%s", lie_ways[w].lie, step->kernels[k], lie_ways[w].how);
             try_step(&trial, step, step->solver);
             if (trial.status != lie_ways[w].status || !strstr(trial.message, step->solver) ||
                 !strstr(trial.message, lie_ways[w].word))
@@ -86,8 +86,8 @@ START_TEST(bad_step_is_replaced) {
     (void)snprintf(operation, sizeof operation, "%.*s=", (int)strcspn(step->solver, "="), step->solver);
     TEST_TRUE(strstr(trial.description, operation) != NULL);
     if (!strstr(trial.description, step->solver)) return; /* another row's */
-    test_note("%s=%s", way->lie, step->kernels[0]);
-    liar_tell("%s=%s", way->lie, step->kernels[0]);
+    test_note("%s=%s%s", way->lie, step->kernels[0], way->how);
+    liar_tell("%s=%s%s", way->lie, step->kernels[0], way->how);
     try_step(&trial, step, NULL);
     if (trial.status || strstr(trial.description, step->solver) || !strstr(trial.log, step->solver))
         test_fail(__FILE__, __LINE__, "%s%s%s", trial.message, trial.description, trial.log);
@@ -109,8 +109,8 @@ START_TEST(bad_whole_layer_is_left_to_the_steps) {
         return;
     }
     for (size_t w = 0; w < LIE_WAYS; w++) {
-        test_note("%s=layer_vector", lie_ways[w].lie);
-        liar_tell("%s=layer_vector", lie_ways[w].lie);
+        test_note("%s=layer_vector%s", lie_ways[w].lie, lie_ways[w].how);
+        liar_tell("%s=layer_vector%s", lie_ways[w].lie, lie_ways[w].how);
         try_step(&trial, &step, NULL);
         /* The work-groups that are left do the others' work. */
         if (!strcmp(lie_ways[w].lie, "short") && !trial.status && lie_is_whole(&trial)) continue;

@@ -31,8 +31,8 @@ qkv_status qkvi_layer_whole_create(qkv_layer *layer) {
         qkvi_log(&rt->log, QKV_LOG_INFO, "%s", layer->whole.description);
         return QKV_OK;
     }
-    /* The steps do the same; only without memory or a device they would not. */
-    if (status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY || status == QKV_DEVICE_LOST) return status;
+    /* The steps do the same; only without a device they would not. */
+    if (status == QKV_DEVICE_LOST) return status;
     qkvi_log(&rt->log, status == QKV_UNSUPPORTED ? QKV_LOG_INFO : QKV_LOG_WARNING, "layer=vector: %s",
              qkv_error_message());
     return QKV_OK;

@@ -82,6 +82,23 @@ static qkv_status pack_host_weights(const qkv_linear *linear, const qkv_linear_d
     return status;
 }
 
+/* What packs is no solver's, so it has an attempt of its own; without it there is no layer, whatever happened before. */
+static qkv_status create_weights(qkv_linear *linear, const struct qkvi_linear_problem *problem,
+                                 const qkv_linear_desc *desc) {
+    struct qkvi_programs *programs = &linear->context->programs;
+    const size_t panel = linear->plan.solver->panel(linear->plan.state);
+    struct qkvi_attempt attempt;
+    qkvi_attempt_begin(&attempt, programs, "linear=pack", QKVI_FORGIVE_ALL);
+    qkv_status status = qkvi_weights_create(&linear->weights, programs, problem, panel);
+    if (status == QKV_OPENCL_ERROR && qkvi_attempt_forget(&attempt))
+        status = qkvi_weights_create(&linear->weights, programs, problem, panel);
+    if (!status) status = pack_host_weights(linear, desc);
+    qkvi_attempt_end(&attempt, status);
+    /* A plan's self-test has it kept as a rule; others' files may have pushed it out since. */
+    if (!status && qkvi_cache_take(&attempt)) qkvi_cache_keep(&attempt, true);
+    return status;
+}
+
 qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_linear_desc *given) {
     qkv_linear_desc desc;
     struct qkvi_problem problem = {.operation = QKVI_LINEAR};
@@ -99,15 +116,11 @@ qkv_status qkv_linear_create(qkv_linear **out, qkv_context *context, const qkv_l
     linear->layout = desc.layout;
     linear->max_rows = problem.u.linear.max_rows;
     status = qkvi_plan_create(&linear->plan, &context->programs, &problem, &choice);
-    if (!status)
-        status = qkvi_weights_create(&linear->weights, &context->programs, &problem.u.linear,
-                                     linear->plan.solver->panel(linear->plan.state));
-    if (!status) status = pack_host_weights(linear, &desc);
+    if (!status) status = create_weights(linear, &problem.u.linear, &desc);
     if (status) {
         qkv_linear_destroy(linear);
         return status;
     }
-    qkvi_cache_keep(&context->programs); /* the kernels that pack are no solver's */
     *out = linear;
     return QKV_OK;
 }

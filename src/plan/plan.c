@@ -43,10 +43,11 @@ static void add_variant(struct qkvi_text *key, const struct qkvi_problem *proble
     if (problem->operation == QKVI_REPORT) qkvi_text_add(key, " %d", (int)p->report_dtype);
 }
 
-/* Known answers once per build: the state's own description and the variant. */
+/* Known answers once per build: the state's own description, the variant, and where its programs came from. */
 static qkv_status make_key(struct qkvi_text *key, const struct qkvi_plan *plan) {
     qkvi_text_add(key, "%s", plan->description);
     add_variant(key, &plan->problem);
+    qkvi_attempt_add(key);
     return key->failed ? qkvi_fail_memory("plan") : QKV_OK;
 }
 
@@ -79,7 +80,8 @@ static qkv_status test_once(struct qkvi_programs *programs, const struct qkvi_pl
         status = self_test(programs, plan);
         if (status == QKV_OK || status == QKV_SELF_TEST_FAILED)
             qkvi_ledger_set(programs, key, status ? QKVI_FAILED : QKVI_PASSED, lasting);
-        qkvi_log(&programs->rt->log, QKV_LOG_DEBUG, "tested %s: %s", plan->description,
+        qkvi_log(&programs->rt->log, QKV_LOG_DEBUG, "%s %s: %s",
+                 qkvi_attempt_is_of_binaries() ? "with the binaries that are to be kept," : "tested", plan->description,
                  status ? qkv_error_message() : "passed");
     } else if (verdict == QKVI_FAILED) {
         status = qkvi_fail(QKV_SELF_TEST_FAILED, "computes wrong results on %s", programs->rt->info.name);
@@ -144,6 +146,35 @@ qkv_status qkvi_plan_applicable(const struct qkvi_solver *solver, const struct q
     return status;
 }
 
+/*
+ * What later processes load is not what was tested, though the driver says that it is the same. So it is tested before it is
+ * kept, and they need not. Here nothing is forgiven: to do without what a process ended over costs time alone.
+ */
+static bool passes_again(struct qkvi_programs *programs, const struct qkvi_problem *problem,
+                         const struct qkvi_solver *solver, const struct qkvi_attempt *attempt) {
+    struct qkvi_attempt again;
+    struct qkvi_text what = {0};
+    struct qkvi_plan plan = {0};
+    qkvi_text_add(&what, "loading ");
+    name_attempt(&what, problem, solver);
+    qkvi_attempt_begin(&again, programs, qkvi_text_get(&what), 0);
+    again.of = attempt;
+    const qkv_status status = build_and_test(&plan, programs, problem, solver, true);
+    qkvi_plan_destroy(&plan);
+    qkvi_attempt_end(&again, status);
+    qkvi_text_free(&what);
+    if (status)
+        qkvi_log(&programs->rt->log, status == QKV_SELF_TEST_FAILED ? QKV_LOG_WARNING : QKV_LOG_INFO,
+                 "binaries are not kept: %s", qkv_error_message());
+    return !status;
+}
+
+/* What came from the disk may be at fault. What cannot be helped, and what is no fault, is as it was from source too. */
+static bool may_be_mended(struct qkvi_attempt *attempt, qkv_status status) {
+    return status && status != QKV_UNSUPPORTED && status != QKV_OUT_OF_MEMORY && attempt->tried &&
+           qkvi_attempt_forget(attempt);
+}
+
 qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                          const struct qkvi_solver *solver, enum qkvi_trial trial) {
     struct qkvi_attempt attempt;
@@ -151,11 +182,17 @@ qkv_status qkvi_plan_try(struct qkvi_plan *out, struct qkvi_programs *programs, 
     qkv_status status = qkvi_plan_applicable(solver, problem, &programs->limits);
     if (status) return status;
     name_attempt(&what, problem, solver);
-    qkvi_attempt_begin(&attempt, programs, qkvi_text_get(&what), trial == QKVI_TRIAL_FORGIVING);
+    qkvi_attempt_begin(&attempt, programs, qkvi_text_get(&what), trial == QKVI_TRIAL_FORGIVING ? 1 : 0);
     status = build_and_test(out, programs, problem, solver, trial == QKVI_TRIAL_AFRESH);
+    if (may_be_mended(&attempt, status)) {
+        qkvi_log(&programs->rt->log, QKV_LOG_WARNING, "%s is built from source again: %s", qkvi_text_get(&what),
+                 qkv_error_message());
+        status = build_and_test(out, programs, problem, solver, trial == QKVI_TRIAL_AFRESH);
+    }
     qkvi_attempt_end(&attempt, status);
     qkvi_text_free(&what);
-    if (!status) qkvi_cache_keep(programs);
+    if (!status && qkvi_cache_take(&attempt))
+        qkvi_cache_keep(&attempt, passes_again(programs, problem, solver, &attempt));
     /* CL_OUT_OF_RESOURCES may mean one kernel's registers: a device that still answers is not lost. */
     if (status == QKV_DEVICE_LOST && qkvi_runtime_finish(programs->rt) == QKV_OK) status = QKV_UNSUPPORTED;
     return status;
@@ -180,51 +217,59 @@ static void tell(struct qkvi_programs *programs, const struct qkvi_problem *prob
     qkvi_log(&programs->rt->log, level, "%s", qkv_error_message());
 }
 
-/* A lost device or exhausted memory is not the solver's fault, and the next one would only hide it. */
-static bool is_fatal(qkv_status status) {
-    return status == QKV_DEVICE_LOST || status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY;
+/* What says more of why nobody could do it: exhausted memory is for the caller to mend. */
+static int weight_of(qkv_status status) {
+    return status == QKV_OUT_OF_MEMORY || status == QKV_OUT_OF_DEVICE_MEMORY ? 2 : status == QKV_SELF_TEST_FAILED;
 }
 
-/* Tries them in turn. `reasons` receives why each one failed; compilers' logs are cut, lest the first leave no room. */
-static qkv_status try_candidates(struct qkvi_plan *out, struct qkvi_programs *programs,
-                                 const struct qkvi_problem *problem, const struct qkvi_solver *const *candidates,
-                                 size_t count, struct qkvi_text *reasons) {
-    qkv_status status = QKV_UNSUPPORTED;
-    for (size_t i = 0; i < count; i++) {
-        status = qkvi_plan_try(out, programs, problem, candidates[i], QKVI_TRIAL);
+struct search {
+    struct qkvi_programs *programs;
+    const struct qkvi_problem *problem;
+    const struct qkvi_solver *candidates[MAX_CANDIDATES];
+    size_t count;
+    struct qkvi_text reasons; /* why each one failed; compilers' logs are cut, lest the first leave no room */
+    bool given_up;            /* one at least, perhaps only for how a process ended */
+};
+
+/* Tries them in turn. A lost device is no solver's fault, and ends it; memory may be what one solver's kernel takes for
+ * itself, or its compiler. */
+static qkv_status try_candidates(struct qkvi_plan *out, struct search *s) {
+    qkv_status result = QKV_UNSUPPORTED;
+    for (size_t i = 0; i < s->count; i++) {
+        const qkv_status status = qkvi_plan_try(out, s->programs, s->problem, s->candidates[i], QKVI_TRIAL);
         if (!status) return QKV_OK;
-        qkvi_fail_prefix(status, "solver %s=%s", qkvi_operation_name(problem->operation), candidates[i]->name);
-        qkvi_text_add(reasons, "%s%.1500s", i ? "\n" : "", qkv_error_message());
-        if (is_fatal(status)) return status;
-        if (count > 1) tell(programs, problem, candidates[i], status);
+        qkvi_fail_prefix(status, "solver %s=%s", qkvi_operation_name(s->problem->operation), s->candidates[i]->name);
+        qkvi_text_add(&s->reasons, "%s%.1500s", i ? "\n" : "", qkv_error_message());
+        if (status == QKV_DEVICE_LOST) return status;
+        if (s->count > 1) tell(s->programs, s->problem, s->candidates[i], status);
+        s->given_up = s->given_up || status == QKV_SELF_TEST_FAILED;
+        if (i == 0 || weight_of(status) >= weight_of(result)) result = status;
     }
-    return status;
+    return result;
 }
 
 /* Where nothing is left, what one process died of gets another try, the simplest first: the user may have ended them all,
  * and shall not be left with a library that does nothing. */
-static qkv_status try_again(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
-                            const struct qkvi_solver *const *candidates, size_t count) {
-    qkv_status status = QKV_SELF_TEST_FAILED;
-    for (size_t i = count; i-- > 0 && status && !is_fatal(status);)
-        status = qkvi_plan_try(out, programs, problem, candidates[i], QKVI_TRIAL_FORGIVING);
-    return status;
+static qkv_status try_again(struct qkvi_plan *out, const struct search *s, qkv_status before) {
+    qkv_status status = before;
+    for (size_t i = s->count; i-- > 0 && status && status != QKV_DEVICE_LOST;)
+        status = qkvi_plan_try(out, s->programs, s->problem, s->candidates[i], QKVI_TRIAL_FORGIVING);
+    return status && status != QKV_DEVICE_LOST && s->count > 1 ? before : status;
 }
 
 qkv_status qkvi_plan_create(struct qkvi_plan *out, struct qkvi_programs *programs, const struct qkvi_problem *problem,
                             const struct qkvi_choice *forced) {
     const struct qkvi_log *log = &programs->rt->log;
     const char *operation = qkvi_operation_name(problem->operation), *name = forced->name[problem->operation];
-    const struct qkvi_solver *candidates[MAX_CANDIDATES];
+    struct search s = {.programs = programs, .problem = problem};
     qkv_status status = qkvi_programs_probe(programs);
     if (status) return status;
-    size_t count = list_candidates(candidates, programs, problem, forced);
-    struct qkvi_text reasons = {0};
-    status = try_candidates(out, programs, problem, candidates, count, &reasons);
-    if (status == QKV_SELF_TEST_FAILED && programs->cache.store)
-        status = try_again(out, programs, problem, candidates, count);
-    if (status && !is_fatal(status) && count > 1 && !reasons.failed) qkvi_fail(status, "%s", qkvi_text_get(&reasons));
-    qkvi_text_free(&reasons);
+    s.count = list_candidates(s.candidates, programs, problem, forced);
+    status = try_candidates(out, &s);
+    if (status && s.given_up && programs->cache.store) status = try_again(out, &s, status);
+    if (status && status != QKV_DEVICE_LOST && s.count > 1 && !s.reasons.failed)
+        qkvi_fail(status, "%s", qkvi_text_get(&s.reasons));
+    qkvi_text_free(&s.reasons);
     if (status)
         qkvi_log(log, QKV_LOG_ERROR, "no plan for %s: %s", operation, qkv_error_message());
     else

@@ -52,59 +52,84 @@ char *qkvi_cache_key(const struct qkvi_programs *programs, const char *format, .
     return key.data;
 }
 
-bool qkvi_cache_load(cl_program *out, char **key, const struct qkvi_programs *programs,
-                     const struct qkvi_source *source, const char *options) {
-    const struct qkvi_cache *cache = &programs->cache;
-    char *data;
+static char *program_key(const struct qkvi_programs *programs, const struct qkvi_source *source, const char *options) {
+    return qkvi_cache_key(programs, "program %s\noptions %s\n%s", source->stem, options, source->text);
+}
+
+/* A binary that is about to be kept, or one from the disk. */
+static bool load(cl_program *out, const struct qkvi_programs *programs, const struct qkvi_source *source,
+                 const char *options, const char *key) {
+    const struct qkvi_blob *blob = qkvi_attempt_blob(source, options);
+    char *data = NULL;
     size_t size;
-    /* What the probes found is kept, so their programs need not be. */
-    bool keeps = strncmp(source->stem, "probe", strlen("probe")) != 0;
-    *key = keeps ? qkvi_cache_key(programs, "program %s\noptions %s\n%s", source->stem, options, source->text) : NULL;
-    if (*key && atomic_load(&cache->afresh)) {
-        /* What is used is replaced; what is built to be tested alone need not be kept. */
-        if (!qkvi_store_remove(cache->store, "program", *key)) {
-            free(*key);
-            *key = NULL;
-        }
-        return false;
-    }
-    if (!*key || qkvi_attempt_was_deadly()) return false;
-    if (!qkvi_store_get(&data, &size, cache->store, "program", *key)) return false;
-    bool loaded = qkvi_module_load(out, programs->rt, data, size, options);
+    if (blob) return qkvi_module_load(out, programs->rt, blob->data, blob->size, options);
+    if (!qkvi_store_get(&data, &size, programs->cache.store, "program", key)) return false;
+    const bool loaded = qkvi_module_load(out, programs->rt, data, size, options);
     free(data);
-    if (loaded) {
-        free(*key);
-        *key = NULL;
-    }
     return loaded;
 }
 
-/* The next program that is not on disk, and its key, which the caller frees. */
-static cl_program take_one(char **key, struct qkvi_programs *programs) {
-    cl_program program = NULL;
-    (void)pthread_mutex_lock(&programs->lock);
-    for (struct qkvi_program_entry *entry = programs->first; entry && !program; entry = entry->next) {
-        if (!entry->cache_key || entry->status) continue;
-        program = entry->program;
-        *key = entry->cache_key;
-        entry->cache_key = NULL;
-    }
-    (void)pthread_mutex_unlock(&programs->lock);
-    return program;
+enum qkvi_place qkvi_cache_load(cl_program *out, const struct qkvi_programs *programs, const struct qkvi_source *source,
+                                const char *options) {
+    const struct qkvi_cache *cache = &programs->cache;
+    /* What the probes found is kept, so their programs need not be. */
+    const bool keeps = strncmp(source->stem, "probe", strlen("probe")) != 0;
+    const bool afresh = atomic_load(&cache->afresh) && !qkvi_attempt_is_of_binaries();
+    char *key = keeps ? program_key(programs, source, options) : NULL;
+    enum qkvi_place place = QKVI_NOT_KEPT;
+    /* Afresh, what is used is replaced; what is built to be tested alone need not be kept. */
+    if (key && (!afresh || qkvi_store_remove(cache->store, "program", key))) place = QKVI_TO_KEEP;
+    if (key && !afresh && !qkvi_attempt_was_deadly() && load(out, programs, source, options, key)) place = QKVI_ON_DISK;
+    free(key);
+    return place;
 }
 
-void qkvi_cache_keep(struct qkvi_programs *programs) {
-    char *key, *data;
-    size_t size;
-    cl_program program;
-    while ((program = take_one(&key, programs)) != NULL) {
-        (void)pthread_mutex_lock(&qkvi_build_mutex);
-        bool good = qkvi_module_binary(&data, &size, programs->rt, program);
-        (void)pthread_mutex_unlock(&qkvi_build_mutex);
-        if (good) {
-            (void)qkvi_store_put(programs->cache.store, "program", key, data, size);
-            free(data);
-        }
+void qkvi_cache_drop(const struct qkvi_programs *programs, struct qkvi_program_entry *entry) {
+    char *key = entry->options ? program_key(programs, entry->source, entry->options) : NULL;
+    if (key) (void)qkvi_store_remove(programs->cache.store, "program", key);
+    free(key);
+    entry->stale = true;
+}
+
+static bool claim(struct qkvi_programs *programs, struct qkvi_program_entry *entry) {
+    (void)pthread_mutex_lock(&programs->lock);
+    const bool mine = entry->place == QKVI_TO_KEEP && entry->options;
+    if (mine) entry->place = QKVI_ON_DISK;
+    (void)pthread_mutex_unlock(&programs->lock);
+    return mine;
+}
+
+/* A driver that does not survive being asked for a binary shall not end every process for a cache's sake: after two ends
+ * it is not asked for some time. */
+static bool ask(struct qkvi_blob *out, struct qkvi_programs *programs, cl_program program) {
+    struct qkvi_attempt asking;
+    qkvi_attempt_begin(&asking, programs, "asking for binaries", 1);
+    bool good = qkvi_attempt_mark() == QKV_OK;
+    (void)pthread_mutex_lock(&qkvi_build_mutex);
+    good = good && qkvi_module_binary(&out->data, &out->size, programs->rt, program);
+    (void)pthread_mutex_unlock(&qkvi_build_mutex);
+    qkvi_attempt_end(&asking, QKV_OK);
+    return good;
+}
+
+bool qkvi_cache_take(struct qkvi_attempt *attempt) {
+    bool any = false;
+    for (size_t i = 0; i < attempt->num_used; i++) {
+        struct qkvi_program_entry *entry = attempt->used[i];
+        if (claim(attempt->programs, entry) && ask(&attempt->blobs[i], attempt->programs, entry->program)) any = true;
+    }
+    return any;
+}
+
+void qkvi_cache_keep(struct qkvi_attempt *attempt, bool good) {
+    const struct qkvi_programs *programs = attempt->programs;
+    for (size_t i = 0; i < attempt->num_used; i++) {
+        struct qkvi_blob *blob = &attempt->blobs[i];
+        const struct qkvi_program_entry *entry = attempt->used[i];
+        char *key = good && blob->data ? program_key(programs, entry->source, entry->options) : NULL;
+        if (key) (void)qkvi_store_put(programs->cache.store, "program", key, blob->data, blob->size);
         free(key);
+        free(blob->data);
+        *blob = (struct qkvi_blob){0};
     }
 }

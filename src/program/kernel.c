@@ -13,7 +13,6 @@ qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *pr
         free(kernel);
         return qkvi_fail_memory("kernel");
     }
-    kernel->entry = entry;
     kernel->name = name;
     status = qkvi_module_kernel(&kernel->kernel, entry->program, name);
     if (status) {

@@ -20,15 +20,32 @@ static char *lasting_key(const struct qkvi_programs *programs, const char *key) 
                           l->max_arguments, l->private_bytes, l->max_iterations, (unsigned)l->vector_width);
 }
 
-static bool passed_before(const struct qkvi_programs *programs, const char *key) {
-    if (atomic_load(&programs->cache.afresh)) return false;
-    char *long_key = lasting_key(programs, key), *text = NULL;
+/* Takes the key. */
+static bool is_kept(const struct qkvi_programs *programs, char *key) {
+    char *text = NULL;
     size_t size;
-    bool passed =
-        long_key && qkvi_store_get(&text, &size, programs->cache.store, "ledger", long_key) && !strcmp(text, PASSED);
+    bool kept = key && qkvi_store_get(&text, &size, programs->cache.store, "ledger", key) && !strcmp(text, PASSED);
     free(text);
-    free(long_key);
-    return passed;
+    free(key);
+    return kept;
+}
+
+static bool passed_before(const struct qkvi_programs *programs, const char *key) {
+    return !atomic_load(&programs->cache.afresh) && is_kept(programs, lasting_key(programs, key));
+}
+
+static char *survived_key(const struct qkvi_programs *programs, const char *what) {
+    return qkvi_cache_key(programs, "survived %s\n", what);
+}
+
+bool qkvi_ledger_survived(const struct qkvi_programs *programs, const char *what) {
+    return is_kept(programs, survived_key(programs, what));
+}
+
+void qkvi_ledger_survives(const struct qkvi_programs *programs, const char *what) {
+    char *key = survived_key(programs, what);
+    if (key) (void)qkvi_store_put(programs->cache.store, "ledger", key, PASSED, strlen(PASSED));
+    free(key);
 }
 
 static void remember(struct qkvi_programs *programs, const char *key, enum qkvi_verdict verdict) {
@@ -74,70 +91,4 @@ bool qkvi_ledger_first(struct qkvi_programs *programs, const char *key) {
     bool first = qkvi_ledger_get(programs, key, false) == QKVI_UNTRIED;
     if (first) remember(programs, key, QKVI_PASSED);
     return first;
-}
-
-/* ---- attempts ---- */
-
-static _Thread_local struct qkvi_attempt *current;
-
-void qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what,
-                        bool forgiving) {
-    *attempt = (struct qkvi_attempt){.programs = programs, .what = what, .outer = current, .forgiving = forgiving};
-    current = attempt;
-}
-
-static char *survived_key(const struct qkvi_attempt *attempt) {
-    return qkvi_cache_key(attempt->programs, "survived %s\n", attempt->what);
-}
-
-static bool survived_before(const struct qkvi_attempt *attempt) {
-    char *key = survived_key(attempt), *text = NULL;
-    size_t size;
-    bool survived = key && qkvi_store_get(&text, &size, attempt->programs->cache.store, "ledger", key);
-    free(text);
-    free(key);
-    return survived;
-}
-
-static qkv_status refuse(const struct qkvi_attempt *attempt, const char *key) {
-    const struct qkvi_programs *programs = attempt->programs;
-    struct qkvi_text path = {0};
-    qkvi_mark_path(&path, programs->cache.store, key);
-    qkv_status status =
-        qkvi_fail(QKV_SELF_TEST_FAILED,
-                  "an earlier process ended while it was built and tested on %s, so for some time it is "
-                  "not tried again; to try it at once, delete %s",
-                  programs->rt->info.name, qkvi_text_get(&path));
-    qkvi_text_free(&path);
-    return status;
-}
-
-qkv_status qkvi_attempt_mark(void) {
-    struct qkvi_attempt *attempt = current;
-    if (!attempt || attempt->tried) return QKV_OK;
-    struct qkvi_store *store = attempt->programs->cache.store;
-    char *key = qkvi_cache_key(attempt->programs, "attempt %s\n", attempt->what);
-    if (!key) return QKV_OK;
-    enum qkvi_mark_state state = qkvi_mark_begin(&attempt->mark, store, key, attempt->forgiving);
-    if (state == QKVI_MARK_LEFT && !attempt->forgiving && survived_before(attempt))
-        state = qkvi_mark_begin(&attempt->mark, store, key, 1);
-    attempt->marked = state == QKVI_MARK_HELD;
-    attempt->tried = state != QKVI_MARK_LEFT;
-    qkv_status status = attempt->tried ? QKV_OK : refuse(attempt, key);
-    free(key);
-    return status;
-}
-
-bool qkvi_attempt_was_deadly(void) {
-    return current && current->marked && current->mark.deaths > 0;
-}
-
-void qkvi_attempt_end(struct qkvi_attempt *attempt, qkv_status result) {
-    current = attempt->outer;
-    if (!attempt->marked) return;
-    qkvi_mark_end(&attempt->mark);
-    if (result || survived_before(attempt)) return;
-    char *key = survived_key(attempt);
-    if (key) (void)qkvi_store_put(attempt->programs->cache.store, "ledger", key, PASSED, strlen(PASSED));
-    free(key);
 }

@@ -60,12 +60,11 @@ qkv_status qkvi_programs_probe(struct qkvi_programs *programs);
 struct qkvi_kernel {
     cl_kernel kernel;
     pthread_mutex_t lock;
-    struct qkvi_program_entry *entry;
-    const char *name;   /* as given at creation: static text */
-    size_t group_limit; /* CL_KERNEL_WORK_GROUP_SIZE, at least 1 and no more than the device runs */
-    size_t local_bytes; /* CL_KERNEL_LOCAL_MEM_SIZE */
+    const char *name;      /* as given at creation: static text */
+    size_t group_limit;    /* CL_KERNEL_WORK_GROUP_SIZE, at least 1 and no more than the device runs */
+    size_t local_bytes;    /* CL_KERNEL_LOCAL_MEM_SIZE */
     size_t most_arguments; /* bytes of them that the device takes */
-    bool any_group;     /* set by solvers whose work-items share nothing: a driver may choose other groups */
+    bool any_group;        /* set by solvers whose work-items share nothing: a driver may choose other groups */
 };
 qkv_status qkvi_kernel_create(struct qkvi_kernel **out, struct qkvi_programs *programs, const char *stem,
                               const char *options, const char *name);
@@ -81,10 +80,6 @@ qkv_status qkvi_kernel_run(struct qkvi_kernel *kernel, struct qkvi_chain *chain,
  * for a program not to run.
  */
 void qkvi_cache_open(struct qkvi_programs *programs, const char *directory);
-/* Writes what was built since the last call. After the kernels have run: only then is it whole on some implementations,
- * and known to be good. */
-void qkvi_cache_keep(struct qkvi_programs *programs);
-
 /* Until the second call nothing that is there is believed: programs are built anew and replaced, and what processes that
  * died left is forgotten. */
 void qkvi_cache_distrust(struct qkvi_programs *programs);
@@ -102,24 +97,47 @@ void qkvi_ledger_set(struct qkvi_programs *programs, const char *key, enum qkvi_
 bool qkvi_ledger_first(struct qkvi_programs *programs, const char *key);
 
 /*
- * Around all that a solver needs, on one thread; attempts may be nested. What a broken driver may not survive in between,
- * building a program and the first runs, begins with qkvi_attempt_mark(): with a cache, QKV_SELF_TEST_FAILED where an
- * earlier process ended after it for the same `what`; the message names the file that says so. What does nothing of that
- * writes nothing. One death is forgiven where it succeeded before, for the user may have ended the process, and to an
- * attempt that is `forgiving`.
+ * Around all that a solver needs, on one thread; attempts may be nested (attempt.c). What a broken driver may not survive in
+ * between, building a program and the first runs, begins with qkvi_attempt_mark(): with a cache, QKV_SELF_TEST_FAILED where
+ * earlier processes ended after it for the same `what`; the message names the file that says so. What does nothing of that
+ * writes nothing. One death is forgiven where it succeeded before, for the user may have ended the process, and as many as
+ * are `forgiven` to any.
  */
+#define QKVI_ATTEMPT_PROGRAMS 16
 struct qkvi_attempt {
     struct qkvi_programs *programs;
     const char *what;
     struct qkvi_attempt *outer;
     struct qkvi_mark mark;
-    bool forgiving, tried, marked;
+    unsigned forgiven;
+    bool tried, marked;
+    struct qkvi_program_entry *used[QKVI_ATTEMPT_PROGRAMS];
+    size_t num_used;
+    struct qkvi_blob {
+        char *data;
+        size_t size;
+    } blobs[QKVI_ATTEMPT_PROGRAMS]; /* their binaries, between qkvi_cache_take() and qkvi_cache_keep() */
+    const struct qkvi_attempt *of;  /* not NULL: builds nothing, loads that one's binaries, and has them for itself */
 };
-void qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what, bool forgiving);
+#define QKVI_FORGIVE_ALL 1000u
+void qkvi_attempt_begin(struct qkvi_attempt *attempt, struct qkvi_programs *programs, const char *what,
+                        unsigned forgiven);
 void qkvi_attempt_end(struct qkvi_attempt *attempt, qkv_status result);
 /* Of the attempt that this thread is making, if any. */
 qkv_status qkvi_attempt_mark(void);
 /* Did the last process die of what this thread is trying? Perhaps of what the cache gave it. */
 bool qkvi_attempt_was_deadly(void);
+/* Does it load binaries alone? */
+bool qkvi_attempt_is_of_binaries(void);
+/* Which programs it uses came from the disk, and what they do without: they are not the ones that others tested. */
+void qkvi_attempt_add(struct qkvi_text *text);
+/* It failed. Perhaps for what it took from the disk: then that is forgotten, and it is worth another try from source. */
+bool qkvi_attempt_forget(struct qkvi_attempt *attempt);
+/*
+ * What an attempt that ended well built and no disk has: take the binaries from the driver (is there any?), then keep them
+ * for later processes, or not. After the kernels have run: only then is a binary whole on some implementations.
+ */
+bool qkvi_cache_take(struct qkvi_attempt *attempt);
+void qkvi_cache_keep(struct qkvi_attempt *attempt, bool good);
 
 #endif

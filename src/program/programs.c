@@ -20,10 +20,10 @@ qkv_status qkvi_programs_open(struct qkvi_programs *programs, const struct qkvi_
     return pthread_mutex_init(&programs->lock, NULL) == 0 ? QKV_OK : qkvi_fail_memory("program cache");
 }
 
-static void free_entry(struct qkvi_program_entry *entry) {
+void qkvi_program_free(struct qkvi_program_entry *entry) {
     qkvi_module_release(entry->program);
     free(entry->key);
-    free(entry->cache_key);
+    free(entry->options);
     free(entry->failure);
     free(entry);
 }
@@ -32,7 +32,7 @@ void qkvi_programs_close(struct qkvi_programs *programs) {
     struct qkvi_program_entry *next;
     for (struct qkvi_program_entry *entry = programs->first; entry; entry = next) {
         next = entry->next;
-        free_entry(entry);
+        qkvi_program_free(entry);
     }
     struct qkvi_ledger_entry *follow;
     for (struct qkvi_ledger_entry *line = programs->ledger; line; line = follow) {
@@ -52,7 +52,7 @@ static const struct qkvi_source *find_source(const char *stem) {
 
 static struct qkvi_program_entry *find(struct qkvi_programs *programs, const char *key) {
     struct qkvi_program_entry *entry = programs->first;
-    while (entry && strcmp(entry->key, key))
+    while (entry && (entry->stale || strcmp(entry->key, key)))
         entry = entry->next;
     return entry;
 }
@@ -72,8 +72,8 @@ struct attempt {
     enum progress progress;
     qkv_status status;
     cl_program program;
-    bool loaded;
-    char *cache_key;            /* as in qkvi_program_entry */
+    enum qkvi_place place;
+    struct qkvi_dialect dialect;
     struct qkvi_text options;   /* all of them */
     struct qkvi_text complaint; /* the error, and the compiler's log */
 };
@@ -83,20 +83,25 @@ struct recipe {
     const struct qkvi_programs *programs;
     const struct qkvi_source *source;
     const char *options;
+    bool loads_only; /* QKVI_TO_KEEP where there is nothing to load */
 };
 
 static struct attempt try_build(const struct recipe *r, struct qkvi_dialect dialect) {
-    struct attempt a = {.progress = BUILT};
+    struct attempt a = {.progress = BUILT, .dialect = dialect};
     struct qkvi_text log = {0};
     bool refused_options = false;
     qkvi_text_add(&a.options, "%s%s%s%s%s", dialect.no_standard ? "" : "-cl-std=CL1.2 ", r->programs->base_options,
                   *r->programs->base_options && *r->options ? " " : "", r->options,
                   dialect.soft_half ? " -DQKV_SOFT_HALF=1" : "");
-    a.loaded = qkvi_cache_load(&a.program, &a.cache_key, r->programs, r->source, qkvi_text_get(&a.options));
-    if (!a.loaded)
+    a.place = qkvi_cache_load(&a.program, r->programs, r->source, qkvi_text_get(&a.options));
+    if (a.place != QKVI_ON_DISK && r->loads_only) {
+        a.place = qkvi_attempt_blob(r->source, qkvi_text_get(&a.options)) ? QKVI_NOT_KEPT : QKVI_TO_KEEP;
+        a.progress = FAILED;
+        a.status = qkvi_fail(QKV_UNSUPPORTED, "the driver does not take back what it gave away of %s", r->source->stem);
+    } else if (a.place != QKVI_ON_DISK)
         a.status = qkvi_module_build(&a.program, r->programs->rt, r->source->text, r->source->length,
                                      qkvi_text_get(&a.options), &refused_options, &log);
-    if (a.status) {
+    if (a.status && !r->loads_only) {
         a.progress = refused_options ? OPTIONS_REFUSED : a.status == QKV_BUILD_FAILED ? SOURCE_REFUSED : FAILED;
         qkvi_text_add(&a.complaint, "%s%s%s", qkv_error_message(), log.length ? "\n" : "", qkvi_text_get(&log));
     }
@@ -106,7 +111,6 @@ static struct attempt try_build(const struct recipe *r, struct qkvi_dialect dial
 
 static void end_attempt(struct attempt *a) {
     qkvi_module_release(a->program);
-    free(a->cache_key);
     qkvi_text_free(&a->options);
     qkvi_text_free(&a->complaint);
 }
@@ -142,8 +146,8 @@ static struct attempt climb(const struct recipe *r, struct qkvi_dialect *known) 
 
 /* A driver that refuses a kernel refuses it again: the failure is kept and told again. `text` receives what to log. */
 static void build(struct qkvi_program_entry *entry, struct qkvi_programs *programs, const char *stem,
-                  const char *options, struct qkvi_text *text) {
-    const struct recipe recipe = {programs, find_source(stem), options};
+                  const char *options, bool loads_only, struct qkvi_text *text) {
+    const struct recipe recipe = {programs, find_source(stem), options, loads_only};
     if (!recipe.source) {
         entry->status = qkvi_fail(QKV_BUILD_FAILED, "kernel file %s is not part of this library", stem);
         qkvi_text_add(text, "%s", qkv_error_message());
@@ -155,12 +159,17 @@ static void build(struct qkvi_program_entry *entry, struct qkvi_programs *progra
             qkvi_text_add(text, "building %s (%s) for %s: %s", stem, qkvi_text_get(&a.options), programs->rt->info.name,
                           qkvi_text_get(&a.complaint));
         else
-            qkvi_text_add(text, "%s %s with %s", a.loaded ? "loaded" : "built", stem, qkvi_text_get(&a.options));
+            qkvi_text_add(text, "%s %s with %s", a.place == QKVI_ON_DISK ? "loaded" : "built", stem,
+                          qkvi_text_get(&a.options));
+        entry->source = recipe.source;
+        entry->options = a.options.failed ? NULL : a.options.data;
+        entry->dialect = a.dialect;
+        entry->place = a.place;
+        entry->loaded = a.place == QKVI_ON_DISK;
         entry->status = a.status;
         entry->program = a.program;
-        entry->cache_key = a.cache_key;
         a.program = NULL;
-        a.cache_key = NULL;
+        if (entry->options) a.options = (struct qkvi_text){0};
         end_attempt(&a);
     }
     if (entry->status) entry->failure = qkvi_strdup(qkvi_text_get(text));
@@ -178,34 +187,67 @@ static void tell_what_is_lacking(const struct qkvi_programs *programs, struct qk
                  device);
 }
 
-qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_programs *programs, const char *stem,
-                            const char *options) {
+static struct qkvi_program_entry *new_entry(char *key) {
+    struct qkvi_program_entry *entry = key ? calloc(1, sizeof *entry) : NULL;
+    if (entry)
+        entry->key = key;
+    else
+        free(key);
+    return entry;
+}
+
+/* For the attempt alone. *absent: there is no binary of it, so it is to be had like any other. */
+static qkv_status get_loaded(struct qkvi_program_entry **out, bool *absent, struct qkvi_programs *programs,
+                             const char *stem, const char *options) {
     struct qkvi_text message = {0};
     char *key = make_key(stem, options);
-    struct qkvi_program_entry *entry = key ? calloc(1, sizeof *entry) : NULL;
-    if (!entry) {
-        free(key);
-        return qkvi_fail_memory("program cache");
+    struct qkvi_program_entry *known = key ? qkvi_attempt_find(key) : NULL, *entry = known ? known : new_entry(key);
+    if (known) free(key);
+    *absent = false;
+    if (!entry) return qkvi_fail_memory("program cache");
+    *out = entry;
+    if (known) return QKV_OK;
+    qkv_status status = qkvi_attempt_mark();
+    if (!status) {
+        (void)pthread_mutex_lock(&programs->lock);
+        build(entry, programs, stem, options, true, &message);
+        (void)pthread_mutex_unlock(&programs->lock);
+        *absent = entry->place == QKVI_TO_KEEP;
+        status = entry->status;
+        qkvi_text_free(&message);
     }
-    bool passing = false;
+    entry->lent = true;
+    if (!status && !qkvi_attempt_uses(entry)) status = qkvi_fail(QKV_UNSUPPORTED, "it uses too many programs");
+    if (status) qkvi_program_free(entry);
+    return status;
+}
+
+/* The caller holds the lock. Is a failure for good? A driver that ran out of something may have it next time. */
+static bool enlist(struct qkvi_programs *programs, struct qkvi_program_entry *entry) {
+    if (entry->status && entry->status != QKV_BUILD_FAILED) return false;
+    entry->next = programs->first;
+    programs->first = entry;
+    return true;
+}
+
+static qkv_status get_shared(struct qkvi_program_entry **out, struct qkvi_programs *programs, const char *stem,
+                             const char *options) {
+    struct qkvi_text message = {0};
+    struct qkvi_program_entry *entry = new_entry(make_key(stem, options));
+    if (!entry) return qkvi_fail_memory("program cache");
+    bool listed = true;
     (void)pthread_mutex_lock(&programs->lock);
-    struct qkvi_program_entry *known = find(programs, key);
+    struct qkvi_program_entry *known = find(programs, entry->key);
     const struct qkvi_dialect before = programs->dialect;
     qkv_status refused = known ? QKV_OK : qkvi_attempt_mark();
     if (known || refused) {
-        free(key);
-        free(entry);
+        qkvi_program_free(entry);
         entry = known;
     } else {
-        entry->key = key;
-        build(entry, programs, stem, options, &message);
-        /* A driver that ran out of something may have it next time; only its refusal is for good. */
-        passing = entry->status && entry->status != QKV_BUILD_FAILED;
-        if (!passing) {
-            entry->next = programs->first;
-            programs->first = entry;
-        }
+        build(entry, programs, stem, options, false, &message);
+        listed = enlist(programs, entry);
     }
+    if (entry && !entry->status) (void)qkvi_attempt_uses(entry);
     const struct qkvi_dialect now = programs->dialect;
     (void)pthread_mutex_unlock(&programs->lock);
     if (refused) return refused;
@@ -219,6 +261,13 @@ qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_program
         (void)qkvi_fail(status, "%s", entry->failure ? entry->failure : stem);
     else
         *out = entry;
-    if (passing) free_entry(entry);
+    if (!listed) qkvi_program_free(entry);
     return status;
+}
+
+qkv_status qkvi_program_get(struct qkvi_program_entry **out, struct qkvi_programs *programs, const char *stem,
+                            const char *options) {
+    bool absent = true;
+    qkv_status status = qkvi_attempt_is_of_binaries() ? get_loaded(out, &absent, programs, stem, options) : QKV_OK;
+    return absent ? get_shared(out, programs, stem, options) : status;
 }

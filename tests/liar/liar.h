@@ -18,9 +18,12 @@
  *   most=arguments:N       launches of kernels whose arguments have more bytes fail
  *   most=local:N           launches that use more bytes of local memory fail
  *   most=allocation:N      larger buffers are refused
- *   refuse=KERNEL          programs with this kernel do not build
+ *   refuse=KERNEL:ERROR    programs with this kernel do not build; CL_BUILD_PROGRAM_FAILURE where no error is given
+ *   launch=KERNEL:ERROR    its launches fail
  *   lack=NAME              the compiler knows nothing of OpenCL's whose name begins like this
  *   reject=TEXT            builds whose options have TEXT are CL_INVALID_BUILD_OPTIONS
+ *   loaded=KERNEL:HOW      only of programs that were created from a binary: "absent", there is no such kernel, or
+ *                          "wrong", as below
  *   lazy=KERNEL            its launches do nothing
  *   short=KERNEL           its launches leave out the last work-group along the first axis
  *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in

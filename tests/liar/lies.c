@@ -10,8 +10,9 @@
 static struct lie lies[MAX_LIES];
 static size_t num_lies;
 
-static const char *const kind_names[NUM_LIE_KINDS] = {"fail", "crash",  "delay", "hide",   "device", "size",  "kernel",
-                                                      "most", "refuse", "lack",  "reject", "lazy",   "short", "wrong"};
+static const char *const kind_names[NUM_LIE_KINDS] = {"fail",   "crash", "delay",  "hide", "device", "size",
+                                                      "kernel", "most",  "refuse", "lack", "reject", "loaded",
+                                                      "launch", "lazy",  "short",  "wrong"};
 
 struct parameter {
     const char *name;
@@ -99,6 +100,12 @@ static bool check(struct lie *lie) {
         return (lie->is_number || !strcmp(lie->value, "fail")) &&
                find_parameter(&lie->code, kernel_parameters, sizeof kernel_parameters / sizeof *kernel_parameters,
                               lie->subject);
+    case LIE_REFUSE:
+    case LIE_LAUNCH:
+        lie->error = *lie->value ? strtol(lie->value, &end, 0) : CL_BUILD_PROGRAM_FAILURE;
+        return *lie->subject && *end == '\0' && lie->error;
+    case LIE_LOADED:
+        return !strcmp(lie->value, "absent") || !strcmp(lie->value, "wrong");
     case LIE_MOST:
         return lie->is_number &&
                (!strcmp(lie->subject, "group") || !strcmp(lie->subject, "item") || !strcmp(lie->subject, "arguments") ||

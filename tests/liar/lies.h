@@ -18,6 +18,8 @@ enum lie_kind {
     LIE_REFUSE,
     LIE_LACK,
     LIE_REJECT,
+    LIE_LOADED,
+    LIE_LAUNCH,
     LIE_LAZY,
     LIE_SHORT,
     LIE_WRONG,

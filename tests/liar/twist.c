@@ -1,6 +1,7 @@
 /* Answers that are not the driver's, and limits that are lower than what it says. */
 #include "liar/lies.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,16 +87,17 @@ static bool declares(const char *source, const char *kernel) {
     return false;
 }
 
-static bool is_refused(cl_program program) {
+/* The error of it, or 0. */
+static cl_int refusal(cl_program program) {
     size_t bytes = 0;
     const struct lie *lie;
-    if (!lies_nth(LIE_REFUSE, 0)) return false;
-    if (driver.clGetProgramInfo(program, CL_PROGRAM_SOURCE, 0, NULL, &bytes) != CL_SUCCESS) return false;
+    if (!lies_nth(LIE_REFUSE, 0)) return CL_SUCCESS;
+    if (driver.clGetProgramInfo(program, CL_PROGRAM_SOURCE, 0, NULL, &bytes) != CL_SUCCESS) return CL_SUCCESS;
     char *source = calloc(bytes + 1, 1);
     if (source) (void)driver.clGetProgramInfo(program, CL_PROGRAM_SOURCE, bytes, source, NULL);
-    bool refused = false;
-    for (size_t i = 0; source && (lie = lies_nth(LIE_REFUSE, i)) != NULL; i++)
-        refused = refused || !strcmp(lie->subject, "*") || declares(source, lie->subject);
+    cl_int refused = CL_SUCCESS;
+    for (size_t i = 0; source && !refused && (lie = lies_nth(LIE_REFUSE, i)) != NULL; i++)
+        if (!strcmp(lie->subject, "*") || declares(source, lie->subject)) refused = (cl_int)lie->error;
     free(source);
     return refused;
 }
@@ -112,9 +114,8 @@ static void rename_lacking(char *source) {
             if (at == source || !is_letter(at[-1])) *at = *at == 'z' ? 'y' : 'z';
 }
 
-static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths,
-                                             cl_int *error) {
-    if (!lies_nth(LIE_LACK, 0)) return driver.clCreateProgramWithSource(context, n, texts, lengths, error);
+static cl_program create_lacking(cl_context context, cl_uint n, const char **texts, const size_t *lengths,
+                                 cl_int *error) {
     size_t total = 0, used = 0;
     for (cl_uint i = 0; i < n; i++)
         total += lengths && lengths[i] ? lengths[i] : strlen(texts[i]);
@@ -132,6 +133,41 @@ static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, cons
     return made;
 }
 
+/* Programs that were created from binaries. An address is given again only after a program of that address is gone. */
+#define MOST_LOADED 256
+static cl_program loaded[MOST_LOADED];
+static size_t num_loaded;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void remember_origin(cl_program program, bool from_binary) {
+    size_t i = 0;
+    (void)pthread_mutex_lock(&lock);
+    while (i < num_loaded && loaded[i] != program)
+        i++;
+    if (from_binary && i == num_loaded && i < MOST_LOADED) loaded[num_loaded++] = program;
+    if (!from_binary && i < num_loaded) loaded[i] = loaded[--num_loaded];
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* What the lie about a loaded program's kernel says; NULL where there is none. */
+static const char *way_loaded(cl_program program, const char *kernel) {
+    const struct lie *lie = lies_about(LIE_LOADED, kernel);
+    bool known = false;
+    (void)pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < num_loaded; i++)
+        known = known || loaded[i] == program;
+    (void)pthread_mutex_unlock(&lock);
+    return lie && known ? lie->value : NULL;
+}
+
+static cl_program CL_API_CALL create_loaded(cl_context context, cl_uint n, const cl_device_id *devices,
+                                            const size_t *sizes, const unsigned char **binaries, cl_int *statuses,
+                                            cl_int *error) {
+    cl_program made = driver.clCreateProgramWithBinary(context, n, devices, sizes, binaries, statuses, error);
+    if (made) remember_origin(made, true);
+    return made;
+}
+
 static bool is_rejected(const char *options) {
     const struct lie *lie;
     for (size_t i = 0; options && (lie = lies_nth(LIE_REJECT, i)) != NULL; i++)
@@ -139,17 +175,26 @@ static bool is_rejected(const char *options) {
     return false;
 }
 
+static cl_program CL_API_CALL create_program(cl_context context, cl_uint n, const char **texts, const size_t *lengths,
+                                             cl_int *error) {
+    cl_program made = lies_nth(LIE_LACK, 0) ? create_lacking(context, n, texts, lengths, error)
+                                            : driver.clCreateProgramWithSource(context, n, texts, lengths, error);
+    if (made) remember_origin(made, false);
+    return made;
+}
+
 static cl_int CL_API_CALL build_program(cl_program program, cl_uint n, const cl_device_id *devices, const char *options,
                                         void(CL_CALLBACK *notify)(cl_program, void *), void *user) {
     if (is_rejected(options)) return CL_INVALID_BUILD_OPTIONS;
-    if (is_refused(program)) return CL_BUILD_PROGRAM_FAILURE;
+    const cl_int refused = refusal(program);
+    if (refused) return refused;
     return driver.clBuildProgram(program, n, devices, options, notify, user);
 }
 
 static cl_int CL_API_CALL get_build_info(cl_program program, cl_device_id device, cl_program_build_info what, size_t n,
                                          void *value, size_t *size) {
     static const char log[] = "refused by the liar";
-    if (what != CL_PROGRAM_BUILD_LOG || !is_refused(program))
+    if (what != CL_PROGRAM_BUILD_LOG || !refusal(program))
         return driver.clGetProgramBuildInfo(program, device, what, n, value, size);
     if (value && n < sizeof log) return CL_INVALID_VALUE;
     if (value) memcpy(value, log, sizeof log);
@@ -186,6 +231,11 @@ static cl_int CL_API_CALL release_buffer(cl_mem buffer) {
 }
 
 static cl_kernel CL_API_CALL create_kernel(cl_program program, const char *name, cl_int *error) {
+    const char *way = way_loaded(program, name);
+    if (way && !strcmp(way, "absent")) {
+        if (error) *error = CL_INVALID_KERNEL_NAME;
+        return NULL;
+    }
     cl_kernel made = driver.clCreateKernel(program, name, error);
     if (made) spoil_count(made, 1);
     return made;
@@ -244,8 +294,13 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     (void)driver.clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
     cl_int error = check_limits(&launch);
     if (error != CL_SUCCESS) return error;
-    const struct lie *wrong = lies_about(LIE_WRONG, name);
+    const struct lie *wrong = lies_about(LIE_WRONG, name), *failing = lies_about(LIE_LAUNCH, name);
+    if (failing) return (cl_int)failing->error;
     if (wrong) return spoil(&launch, wrong->value);
+    cl_program program = NULL;
+    (void)driver.clGetKernelInfo(kernel, CL_KERNEL_PROGRAM, sizeof program, &program, NULL);
+    const char *way = way_loaded(program, name);
+    if (way && !strcmp(way, "wrong")) return spoil(&launch, "");
     bool nothing = lies_about(LIE_LAZY, name) != NULL;
     if (lies_about(LIE_SHORT, name) && dims <= 3) {
         memcpy(fewer, global, dims * sizeof *global);
@@ -264,6 +319,7 @@ void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *true_ones) {
     table->clGetDeviceInfo = get_device_info;
     table->clGetKernelWorkGroupInfo = get_work_group_info;
     table->clCreateProgramWithSource = create_program;
+    table->clCreateProgramWithBinary = create_loaded;
     table->clBuildProgram = build_program;
     table->clGetProgramBuildInfo = get_build_info;
     table->clCreateBuffer = create_buffer;

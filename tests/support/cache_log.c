@@ -22,10 +22,12 @@ static void listen(void *user, qkv_log_level level, const char *message) {
     log->tested += begins_with(message, "tested ");
     log->lacking += strstr(message, "refuses the option -cl-std") || strstr(message, "convert fp16 in integers");
     log->loops += level == QKV_LOG_WARNING && strstr(message, "leaves a work-item's loops");
-    bool quarantined = strstr(message, "an earlier process ended") != NULL;
+    bool binaries = begins_with(message, "binaries are not kept");
+    bool quarantined = !binaries && strstr(message, "an earlier process ended");
     bool unusable = begins_with(message, "nothing is cached");
     log->quarantined += quarantined && level != QKV_LOG_DEBUG;
     log->unusable += unusable;
+    log->untrusted += binaries;
     if (level == QKV_LOG_WARNING && (quarantined || unusable))
         (void)snprintf(log->warning, sizeof log->warning, "%s", message);
     if (built && log->on_build && !begins_with(message, "built probe")) log->on_build(message);

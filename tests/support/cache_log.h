@@ -10,6 +10,7 @@
 /* Since the last cache_context(). */
 struct cache_log {
     size_t built, loaded, tested, quarantined, unusable;
+    size_t untrusted;                   /* binaries that are not kept */
     size_t lacking;                     /* told of what the compiler lacks */
     size_t loops;                       /* told that loops are cut short */
     char warning[1000];                 /* the last one of these */

@@ -7,10 +7,13 @@
 #include "support/compare.h"
 
 const struct lie_way lie_ways[LIE_WAYS] = {
-    {"wrong", QKV_SELF_TEST_FAILED, "self-test"},
-    {"lazy", QKV_SELF_TEST_FAILED, "self-test"},
-    {"short", QKV_SELF_TEST_FAILED, "self-test"},
-    {"refuse", QKV_BUILD_FAILED, "refused by the liar"},
+    {"wrong", "", QKV_SELF_TEST_FAILED, "self-test"},
+    {"lazy", "", QKV_SELF_TEST_FAILED, "self-test"},
+    {"short", "", QKV_SELF_TEST_FAILED, "self-test"},
+    {"refuse", "", QKV_BUILD_FAILED, "refused by the liar"},
+    /* What one kernel takes for itself is not the end of all memory. */
+    {"refuse", ":-6", QKV_OUT_OF_MEMORY, "CL_OUT_OF_HOST_MEMORY"},
+    {"launch", ":-4", QKV_OUT_OF_DEVICE_MEMORY, "CL_MEM_OBJECT_ALLOCATION_FAILURE"},
 };
 
 void problem_open(struct problem *p) {

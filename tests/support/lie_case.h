@@ -5,13 +5,13 @@
 #include "support/layer_case.h"
 #include "support/liar_client.h"
 
-/* How a kernel is lied about, followed by "=" and its name, and what is told of a solver that has no other kernel. */
+/* How a kernel is lied about, followed by "=", its name and `how`, and what is told of a solver that has no other kernel. */
 struct lie_way {
-    const char *lie;
+    const char *lie, *how;
     qkv_status status;
     const char *word; /* in the reason */
 };
-#define LIE_WAYS 4
+#define LIE_WAYS 6
 extern const struct lie_way lie_ways[LIE_WAYS];
 
 /* Heads wide enough for every regime of every solver. */
