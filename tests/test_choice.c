@@ -45,14 +45,14 @@ static const struct machine machines[] = {
      {0},
      {0, 1, 2},
      {"auto prefers a GPU (1:1)", "taken by auto: the best GPU", "auto prefers a GPU"}},
-    {"compute units times clock, and a refused one that had more",
+    {"estimates of one vendor, and a refused one that had more",
      {{"small", 0, "Intel", QKV_DEVICE_GPU, 10, 2000, "0000:00:02.0", "", {0}, false},
       {"large", 1, NVIDIA, QKV_DEVICE_GPU, 30, 1500, "0000:01:00.0", "", {0}, false},
       {"broken", 2, "AMD", QKV_DEVICE_GPU, 90, 2000, "0000:02:00.0", "", {0}, true}},
      {1, 1, 1, 1},
      {0},
      {0, 1, 2},
-     {"1:1 has more compute units times clock (large)", "taken by auto", "made up"}},
+     {"1:1 has more compute units times lanes times clock (large)", "taken by auto", "made up"}},
     /* A clock that a CPU's driver reports changes from one start to the next. */
     {"a CPU's clock does not count",
      {{"one", 0, POCL, QKV_DEVICE_CPU, 8, 2000, "", "", {0}, false},
@@ -210,6 +210,67 @@ START_TEST(made_up_machines) {
 }
 END_TEST
 
+/* GPUs that are found together, as their drivers describe them: the second is taken, whichever is listed first. */
+struct gpu {
+    const char *name;
+    uint32_t vendor, units, clock;
+};
+static const struct gpu slower_and_faster[][2] = {
+    {{"Iris Xe", 0x8086, 96, 1300}, {"RTX 3060 laptop", 0x10de, 30, 1700}},
+    {{"UHD 770", 0x8086, 32, 1550}, {"RTX 3050", 0x10de, 20, 1777}},
+    {{"Arc of a Core Ultra 7", 0x8086, 128, 2250}, {"RTX 4050 laptop", 0x10de, 20, 2370}},
+    {{"Iris Xe", 0x8086, 96, 1300}, {"Arc A770", 0x8086, 512, 2400}},
+    {{"UHD 630", 0x8086, 24, 1150}, {"RX 580", 0x1002, 36, 1340}},
+    {{"UHD 770", 0x8086, 32, 1550}, {"RX 7600 in pairs of units", 0x1002, 16, 2600}},
+    {{"Radeon 780M", 0x1002, 12, 2700}, {"RX 7600", 0x1002, 32, 2600}},
+    {{"Radeon 780M", 0x1002, 12, 2700}, {"RX 7600 in pairs of units", 0x1002, 16, 2600}},
+    {{"Vega 8", 0x1002, 8, 2000}, {"GTX 1650 laptop", 0x10de, 14, 1560}},
+    {{"Radeon 680M", 0x1002, 12, 2400}, {"RTX 3060 laptop", 0x10de, 30, 1700}},
+    {{"UHD 630, Apple's driver", 0x01024500, 24, 1150}, {"Radeon Pro 5300M, Apple's driver", 0x01021f00, 20, 1250}},
+    {{"HD 4000, Apple's driver", 0x01024400, 16, 1200}, {"GT 650M, Apple's driver", 0x01022700, 2, 900}},
+    {{"Iris Xe", 0x8086, 96, 1300}, {"RTX 3060 laptop without a clock", 0x10de, 30, 0}},
+    {{"Iris Xe without a clock", 0x8086, 96, 0}, {"RTX 3060 laptop", 0x10de, 30, 1700}},
+    {{"two cores, of nobody known", 0, 2, 800}, {"four", 0, 4, 800}},
+    {{"no units", 0x10de, 0, 1700}, {"Iris Xe", 0x8086, 96, 1300}},
+};
+
+static size_t chosen_of_two(const struct gpu *first, const struct gpu *second) {
+    struct machine machine = {.name = "two GPUs"};
+    struct qkv_device_list list;
+    size_t index = 77;
+    int measured = 77;
+    for (size_t i = 0; i < 2; i++) {
+        const struct gpu *gpu = i ? second : first;
+        machine.devices[i] = (struct made_up){.name = gpu->name,
+                                              .platform = i,
+                                              .platform_name = "vendor's",
+                                              .kind = QKV_DEVICE_GPU,
+                                              .units = gpu->units,
+                                              .clock = gpu->clock,
+                                              .pci = "",
+                                              .uuid = ""};
+    }
+    build(&list, &machine);
+    list.devices[0].vendor_id = first->vendor;
+    list.devices[1].vendor_id = second->vendor;
+    TEST_OK(qkvi_list_judge(&list));
+    test_note("%s, then %s", first->name, second->name);
+    TEST_OK(qkv_device_list_best(&index, &measured, &list, QKV_DEVICE_ANY));
+    TEST_TRUE(!measured && index < 2 && list.devices[index].is_auto);
+    destroy(&list);
+    return index;
+}
+
+START_TEST(gpus_of_different_vendors) {
+    const struct gpu *pair = slower_and_faster[_i];
+    TEST_TRUE(chosen_of_two(&pair[0], &pair[1]) == 1);
+    TEST_TRUE(chosen_of_two(&pair[1], &pair[0]) == 0);
+    /* Equal ones: the first listed. */
+    TEST_TRUE(chosen_of_two(&pair[0], &pair[0]) == 0);
+    TEST_TRUE(chosen_of_two(&pair[1], &pair[1]) == 0);
+}
+END_TEST
+
 /* "cpu" and "gpu" follow the rule among their own; every device stays within reach of its own selector. */
 START_TEST(selectors_of_a_kind) {
     struct qkv_device_list list;
@@ -279,6 +340,7 @@ int main(void) {
     Suite *suite = suite_create("choice");
     TCase *tcase = tcase_create("choice");
     tcase_add_loop_test(tcase, made_up_machines, 0, (int)TEST_COUNT(machines));
+    tcase_add_loop_test(tcase, gpus_of_different_vendors, 0, (int)TEST_COUNT(slower_and_faster));
     tcase_add_test(tcase, selectors_of_a_kind);
     tcase_add_test(tcase, parts_of_names);
     tcase_add_test(tcase, wrong_arguments);

@@ -71,6 +71,9 @@ START_TEST(device_list) {
         size_t at = 99;
         TEST_TRUE(qkv_device_kind_name(info->kind)[0] != '\0');
         num_auto += info->is_auto ? 1u : 0u;
+        cl_uint vendor = 0;
+        TEST_CL(clGetDeviceInfo(info->device_id, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL));
+        TEST_TRUE(info->vendor_id == vendor);
         if (!info->usable) continue;
         TEST_OK(qkv_device_list_select(&at, list, info->selector));
         TEST_TRUE(at == i);

@@ -59,6 +59,7 @@ typedef struct qkv_device_info {
     double projection_gflops;
     double prefill_gflops;
     double decode_gbps;
+    uint32_t vendor_id;         /* the driver's CL_DEVICE_VENDOR_ID: PCI's for most, 0 if it says nothing */
 } qkv_device_info;
 
 typedef struct qkv_device_list qkv_device_list;
@@ -90,8 +91,9 @@ QKV_API const qkv_device_info *qkv_device_list_device(const qkv_device_list *lis
  *    vendor's own, then rusticl, Clover, PoCL, and those that translate to another interface (clvk, OpenCLOn12, ANGLE).
  * 3. Of the devices that have a recorded measurement the fastest is taken: the largest product of its three figures.
  * 4. Of those that have none, the best by estimate: GPU before CPU, accelerator, software GPU, simulator; then the most
- *    compute units times clock (on the host's processor compute units alone: a clock reported there drifts); then the
- *    first listed.
+ *    compute units times lanes of a unit times clock, which is multiply-adds a second; then the first listed. Lanes by
+ *    vendor_id: Intel 8, NVIDIA 128, AMD 64, Apple 128, others 32; a GPU that tells no clock counts with 1000 MHz. On the
+ *    host's processor compute units alone: a clock reported there drifts.
  * 5. Where both kinds of devices are there, the estimate decides between these two.
  */
 

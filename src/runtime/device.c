@@ -111,6 +111,7 @@ qkv_status qkvi_device_describe(qkv_device_info *out, cl_device_id device) {
     info.max_allocation = qkvi_device_number(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info.local_memory = qkvi_device_number(device, CL_DEVICE_LOCAL_MEM_SIZE);
     info.max_work_group_size = qkvi_device_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    info.vendor_id = (uint32_t)qkvi_device_number(device, CL_DEVICE_VENDOR_ID);
     info.native_float_width = (uint32_t)qkvi_device_number(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     const struct refusal *why = why_unusable(&info);
     info.usable = why == NULL;

@@ -6,12 +6,11 @@
 
 const char *qkv_device_rule(void) {
     return "Of a piece of hardware that several platforms show, the fastest as measured stands for all, else the one "
-           "of "
-           "the vendor's own platform. Of the devices with a recorded measurement the fastest is taken; of the others "
-           "the "
-           "best by estimate: GPU, CPU, accelerator, software GPU, simulator, then the most compute units times clock "
-           "(on the host's processor compute units alone), then the first listed. Between these two the estimate "
-           "decides.";
+           "of the vendor's own platform. Of the devices with a recorded measurement the fastest is taken; of the "
+           "others "
+           "the best by estimate: GPU, CPU, accelerator, software GPU, simulator, then the most compute units times "
+           "lanes of a unit times clock (on the host's processor compute units alone), then the first listed. Between "
+           "these two the estimate decides.";
 }
 
 /* How many times as fast, as the mean over the three kinds of work. */
@@ -49,10 +48,9 @@ static void explain(struct qkvi_text *text, const struct qkv_device_list *list, 
     } else if (winner->kind != info->kind) {
         qkvi_text_add(text, "usable; auto prefers a %s (%s)", qkv_device_kind_name(winner->kind), winner->selector);
     } else if (qkvi_estimate(winner) > qkvi_estimate(info)) {
-        bool clock = winner->compute_units <= info->compute_units || info->kind == QKV_DEVICE_GPU ||
-                     info->kind == QKV_DEVICE_ACCELERATOR;
-        qkvi_text_add(text, "usable; %s has more compute units%s (%s)", winner->selector, clock ? " times clock" : "",
-                      winner->name);
+        bool clock = info->kind == QKV_DEVICE_GPU || info->kind == QKV_DEVICE_ACCELERATOR;
+        qkvi_text_add(text, "usable; %s has more compute units%s (%s)", winner->selector,
+                      clock ? " times lanes times clock" : "", winner->name);
     } else {
         qkvi_text_add(text, "usable; %s is listed first (%s)", winner->selector, winner->name);
     }

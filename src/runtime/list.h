@@ -22,7 +22,7 @@ struct qkv_device_list {
 bool qkvi_same_hardware(const qkv_device_info *a, const qkv_device_info *b);
 /* What was measured for this work, any unit, larger is better; 0: nothing. */
 double qkvi_measured(const qkv_device_info *info, qkv_device_work work);
-/* Compute units times clock, on the host's processor compute units. */
+/* Millions of multiply-adds a second, roughly; on the host's processor compute units. Only of one kind comparable. */
 double qkvi_estimate(const qkv_device_info *info);
 
 struct qkvi_ranking {

@@ -7,8 +7,27 @@ static bool on_host(const qkv_device_info *info) {
     return info->kind != QKV_DEVICE_GPU && info->kind != QKV_DEVICE_ACCELERATOR;
 }
 
+/* What drivers call a compute unit differs in size: Intel's an EU, NVIDIA's an SM, AMD's a CU (a pair of them, on some).
+ * NVIDIA's SMs of 64 lanes and Intel's EUs of 16 are off by two, which no pair of an integrated and a discrete GPU is.
+ * Vendors are PCI's; Apple's OpenCL has numbers of its own for them, whose last 12 bits are the generation. */
+static double lanes_per_unit(uint32_t vendor_id) {
+    static const struct {
+        uint32_t vendor, mask;
+        double lanes;
+    } vendors[] = {
+        {0x8086, ~0u, 8},           {0x10de, ~0u, 128},         {0x1002, ~0u, 64}, /* Intel, NVIDIA, AMD */
+        {0x01024000, ~0xfffu, 8},   {0x01022000, ~0xfffu, 128}, {0x01021000, ~0xfffu, 64},
+        {0x01027000, ~0xfffu, 128}, /* Apple's own */
+    };
+    for (size_t i = 0; i < QKVI_COUNT(vendors); i++)
+        if ((vendor_id & vendors[i].mask) == vendors[i].vendor) return vendors[i].lanes;
+    return 32; /* a core of a Mali; the others have no second GPU beside them */
+}
+
 double qkvi_estimate(const qkv_device_info *info) {
-    return (double)info->compute_units * (on_host(info) || info->clock_mhz == 0 ? 1 : info->clock_mhz);
+    const double units = info->compute_units, unknown_mhz = 1000;
+    if (on_host(info)) return units;
+    return units * lanes_per_unit(info->vendor_id) * (info->clock_mhz ? info->clock_mhz : unknown_mhz);
 }
 
 double qkvi_measured(const qkv_device_info *info, qkv_device_work work) {
