@@ -5,6 +5,8 @@
 
 #include "devices/measure.h"
 #include "support/fixture.h"
+#include "support/liar_client.h"
+#include "support/peak.h"
 
 static char folder[] = "/tmp/qkv-measure-XXXXXX";
 
@@ -165,6 +167,24 @@ START_TEST(the_device_here) {
 }
 END_TEST
 
+/* Of a driver that does not say how large a work-group may be; no CPU, where groups have one item. */
+START_TEST(no_group_size) {
+    char error[160] = "";
+    qkv_context *context = NULL;
+    if (test_is_simulator() || !liar_meet()) return;
+    liar_tell("device=TYPE:4; device=MAX_WORK_GROUP_SIZE:%s", _i ? "fail" : "0");
+    TEST_OK(qkv_context_create(&context, NULL, NULL));
+    TEST_TRUE(qkv_context_device(context)->max_work_group_size == 0);
+    struct tool_peak *peak = tool_peak_create(context, error, sizeof error);
+    test_note("%s", error);
+    TEST_TRUE(peak != NULL);
+    TEST_TRUE(tool_peak_run(peak) > 0 && tool_peak_read(peak, 0) > 0 && tool_peak_copy(peak) > 0);
+    tool_peak_destroy(peak);
+    qkv_context_destroy(context);
+    liar_tell("%s", "");
+}
+END_TEST
+
 START_TEST(no_such_device) {
     struct measurement m;
     TEST_TRUE(measure_device(&m, "no such device", NULL, NULL) == -1);
@@ -205,10 +225,11 @@ START_TEST(best_device) {
 }
 END_TEST
 
-int main(void) {
+int main(int argc, char **argv) {
     Suite *suite = suite_create("measure");
     TCase *tcase = tcase_create("measure");
     char command[sizeof folder + 8];
+    if (argc > 0) liar_place(argv[0]);
     if (!mkdtemp(folder)) {
         perror(folder);
         return EXIT_FAILURE;
@@ -218,6 +239,7 @@ int main(void) {
     tcase_add_test(tcase, small_figures_are_figures);
     tcase_add_test(tcase, json_and_back);
     tcase_add_test(tcase, the_device_here);
+    tcase_add_loop_test(tcase, no_group_size, 0, 2);
     tcase_add_test(tcase, no_such_device);
     tcase_add_test(tcase, best_device);
     suite_add_tcase(suite, tcase);

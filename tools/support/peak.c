@@ -198,7 +198,8 @@ static struct tool_peak *allocate(qkv_context *context, bool half, char *error, 
     p->half = half;
     p->wide = info->kind == QKV_DEVICE_CPU;
     p->width = p->wide ? 16 : 4;
-    p->local = p->wide ? 1 : info->max_work_group_size < 64 ? (size_t)info->max_work_group_size : 64;
+    p->local = info->max_work_group_size < 64 ? (size_t)info->max_work_group_size : 64;
+    if (p->wide || p->local == 0) p->local = 1; /* 0: the driver does not say */
     p->items = (size_t)(info->compute_units ? info->compute_units : 1) * TOOL_PEAK_GROUPS * (p->wide ? 1 : p->local);
     if (make_buffers(p, info)) return p;
     snprintf(error, error_size, "no memory for the peak kernels on this device");
