@@ -261,13 +261,17 @@ void tool_peak_destroy(struct tool_peak *p) {
     free(p);
 }
 
+/* How many vectors a work-item takes: fewer than `most` where there would not be items enough for the device. */
+static size_t chunk_for(const struct tool_peak *p, size_t vectors, size_t most) {
+    while (most > 16 && vectors / most < p->items)
+        most /= 2;
+    return most;
+}
+
 double tool_peak_read(struct tool_peak *p, double bytes) {
     size_t vector = p->width * sizeof(float);
     size_t total = bytes > 0 && bytes < (double)p->in_bytes ? (size_t)bytes : p->in_bytes;
-    /* At least four groups a compute unit where the case reads little; whole groups of whole chunks. */
-    size_t chunk = READ_CHUNK;
-    while (chunk > 16 && total / (chunk * vector) < p->items)
-        chunk /= 2;
+    size_t chunk = chunk_for(p, total / vector, READ_CHUNK);
     size_t items = total / (chunk * vector) / p->local * p->local;
     items = items < p->local ? p->local : items > p->num_out ? p->num_out : items;
     cl_uint count = (cl_uint)chunk, stride = p->wide ? 1 : (cl_uint)items;
@@ -281,9 +285,9 @@ double tool_peak_read(struct tool_peak *p, double bytes) {
 
 double tool_peak_copy(struct tool_peak *p) {
     size_t vector = p->width * sizeof(float), half_bytes = p->in_bytes / 2;
-    size_t items = half_bytes / (COPY_CHUNK * vector);
+    size_t chunk = chunk_for(p, half_bytes / vector, COPY_CHUNK), items = half_bytes / (chunk * vector);
     cl_ulong distance = half_bytes / vector;
-    cl_uint count = COPY_CHUNK, stride = p->wide ? 1 : (cl_uint)items;
+    cl_uint count = (cl_uint)chunk, stride = p->wide ? 1 : (cl_uint)items;
     clSetKernelArg(p->copy_kernel, 0, sizeof p->in, &p->in);
     clSetKernelArg(p->copy_kernel, 1, sizeof distance, &distance);
     clSetKernelArg(p->copy_kernel, 2, sizeof count, &count);

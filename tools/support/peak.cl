@@ -85,9 +85,15 @@ kernel void read(global const float *in, global float *out, uint chunk, uint str
 kernel void copy(global float *data, ulong distance, uint chunk, uint stride) {
     size_t item = get_global_id(0);
     size_t first = stride == 1 ? item * chunk : item;
-    for (uint n = 0; n < chunk; ++n) {
-        size_t at = first + (size_t)n * stride;
-        JOIN(vstore, WIDTH)(JOIN(vload, WIDTH)(at, data), at + distance, data);
+    for (uint n = 0; n < chunk; n += 4) {
+        /* Four on their way before the first is stored, which the compiler cannot tell to be elsewhere. */
+        size_t i0 = first + (size_t)n * stride, i1 = i0 + stride, i2 = i1 + stride, i3 = i2 + stride;
+        vec v0 = JOIN(vload, WIDTH)(i0, data), v1 = JOIN(vload, WIDTH)(i1, data);
+        vec v2 = JOIN(vload, WIDTH)(i2, data), v3 = JOIN(vload, WIDTH)(i3, data);
+        JOIN(vstore, WIDTH)(v0, i0 + distance, data);
+        JOIN(vstore, WIDTH)(v1, i1 + distance, data);
+        JOIN(vstore, WIDTH)(v2, i2 + distance, data);
+        JOIN(vstore, WIDTH)(v3, i3 + distance, data);
     }
 }
 #endif
