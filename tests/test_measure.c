@@ -149,7 +149,11 @@ START_TEST(the_device_here) {
         return;
     }
     setenv("QKV_CACHE_DIR", folder, 1);
+    const bool lie = !test_is_simulator() && liar_meet() != NULL;
+    if (lie)
+        liar_tell("device=GLOBAL_MEM_SIZE:%zu; device=GLOBAL_MEM_CACHE_SIZE:%zu", (size_t)2 << 30, (size_t)80 << 20);
     int status = measure_device(&m, qkv_context_device(test_context())->selector, listen, &told);
+    if (lie) liar_tell("%s", "");
     test_note("%s", m.error);
     TEST_TRUE(status == 0 && told.ended);
     if (test_is_simulator()) {
@@ -157,6 +161,9 @@ START_TEST(the_device_here) {
     } else {
         TEST_TRUE(m.error[0] == '\0' && told.count > 8);
         check_rows(&m, cpu);
+        /* 64 MiB each, twice the cache of a CPU, 512 MiB of a GPU: that is a quarter of the memory. */
+        const char *const caches = qkv_context_device(test_context())->kind == QKV_DEVICE_GPU ? ", 8 such" : ", 3 such";
+        if (lie) TEST_TRUE(strstr(m.rows[MEASURE_DECODE].note, caches) != NULL);
         /* What a busy machine gave is not kept. */
         TEST_TRUE(m.others >= 0 && m.others < 1);
         TEST_TRUE((strstr(m.kept, folder) != NULL) == !(m.others > 0.1));
@@ -178,7 +185,7 @@ START_TEST(no_group_size) {
     struct tool_peak *peak = tool_peak_create(context, error, sizeof error);
     test_note("%s", error);
     TEST_TRUE(peak != NULL);
-    TEST_TRUE(tool_peak_run(peak) > 0 && tool_peak_read(peak, 0) > 0 && tool_peak_copy(peak) > 0);
+    TEST_TRUE(tool_peak_run(peak) > 0 && tool_peak_read(peak, 0, 1) > 0 && tool_peak_copy(peak, 2) > 0);
     tool_peak_destroy(peak);
     qkv_context_destroy(context);
     liar_tell("%s", "");

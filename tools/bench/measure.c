@@ -66,7 +66,7 @@ struct reading {
 static bool run_reading(void *state, char *error, size_t error_size)
 {
     struct reading *r = state;
-    double rate = tool_peak_read(r->peak, r->bytes);
+    double rate = tool_peak_read(r->peak, r->bytes, 1);
     r->best = rate > r->best ? rate : r->best;
     if (!(rate > 0)) {
         snprintf(error, error_size, "the reading kernel did not run");

@@ -11,6 +11,8 @@
 /* A row repeats its run until this much time is gone, and at least a few times. */
 #define ROW_SECONDS 0.5
 #define LEAST_RUNS 5
+/* Runs up to this many are enqueued together until they take PIECE_SECONDS, against which a launch is nothing. */
+#define MOST_TOGETHER 256
 
 typedef double (*run_function)(void *state);
 
@@ -18,12 +20,20 @@ static double run_peak(void *peak) {
     return tool_peak_run(peak);
 }
 
-static double run_read(void *peak) {
-    return tool_peak_read(peak, 0);
+struct together {
+    struct tool_peak *peak;
+    size_t runs;
+    double bytes; /* of one run */
+};
+
+static double run_read(void *state) {
+    const struct together *t = state;
+    return tool_peak_read(t->peak, 0, t->runs);
 }
 
-static double run_copy(void *peak) {
-    return tool_peak_copy(peak);
+static double run_copy(void *state) {
+    const struct together *t = state;
+    return tool_peak_copy(t->peak, t->runs);
 }
 
 static double run_launch(void *peak) {
@@ -32,18 +42,24 @@ static double run_launch(void *peak) {
 
 /* Rates or times of one run each; zeros where a run fails. The first run is left out: some implementations compile in
  * it, and pages are touched for the first time. */
-static struct tool_quartiles repeat(run_function run, void *state, size_t most, size_t *count) {
+static struct tool_quartiles repeat(run_function run, void *state) {
     struct tool_series series = {NULL, 0, 0};
     double begin = tool_clock_seconds(), value = run(state);
-    while (value > 0 && series.count < most &&
-           (series.count < LEAST_RUNS || tool_clock_seconds() - begin < ROW_SECONDS)) {
+    while (value > 0 && (series.count < LEAST_RUNS || tool_clock_seconds() - begin < ROW_SECONDS)) {
         value = run(state);
         if (value > 0) tool_series_add(&series, value);
     }
     struct tool_quartiles result = tool_series_quartiles(&series);
-    *count = series.count;
     tool_series_free(&series);
     return result;
+}
+
+/* Rates of as many runs together as take long enough. */
+static struct tool_quartiles repeat_together(run_function run, struct together *t) {
+    double rate = run(t); /* may compile */
+    while (rate > 0 && t->runs < MOST_TOGETHER && (double)t->runs * t->bytes < PIECE_SECONDS * 1e9 * (rate = run(t)))
+        t->runs *= 2;
+    return repeat(run, t);
 }
 
 /* As people write it: a function's name, or a formula. */
@@ -117,47 +133,44 @@ static void compare_native(const struct measuring *m, struct tool_peak *peak, un
 
 static void measure_fp32(const struct measuring *m, struct tool_peak *peak) {
     const qkv_device_info *info = qkv_context_device(m->context);
-    size_t count;
     measure_tell(m, "fp32 peak");
     if (info->kind == QKV_DEVICE_CPU) {
         compare_native(m, peak, info->compute_units);
         return;
     }
-    struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
+    struct tool_quartiles rate = repeat(run_peak, peak);
     measure_set(m, MEASURE_FP32, rate.median, "%s", spelling(peak));
     measure_set(m, MEASURE_NATIVE, 0, "only for devices that are the host's processor");
 }
 
 static void measure_fp16(const struct measuring *m) {
     char error[160] = "";
-    size_t count;
     measure_tell(m, "fp16 peak");
     struct tool_peak *peak = tool_peak_create_half(m->context, error, sizeof error);
     if (!peak) {
         measure_set(m, MEASURE_FP16, 0, "%s", error);
         return;
     }
-    struct tool_quartiles rate = repeat(run_peak, peak, 100, &count);
+    struct tool_quartiles rate = repeat(run_peak, peak);
     measure_set(m, MEASURE_FP16, rate.median, "%s", spelling(peak));
     tool_peak_destroy(peak);
 }
 
 static void measure_memory(const struct measuring *m, struct tool_peak *peak) {
-    size_t count;
+    struct together reads = {peak, 1, tool_peak_bytes(peak)}, copies = reads; /* a copy reads half, and writes it */
     double mebibytes = tool_peak_bytes(peak) / (1 << 20);
     measure_tell(m, "reading");
-    struct tool_quartiles rate = repeat(run_read, peak, 100, &count);
+    struct tool_quartiles rate = repeat_together(run_read, &reads);
     measure_set(m, MEASURE_READ, rate.median, "%.0f MiB, one kernel", mebibytes);
     measure_tell(m, "copying");
-    rate = repeat(run_copy, peak, 100, &count);
+    rate = repeat_together(run_copy, &copies);
     measure_set(m, MEASURE_COPY, rate.median, "%.0f MiB to as many, one kernel, reading and writing counted",
                 mebibytes / 2);
 }
 
 static void measure_launch(const struct measuring *m, struct tool_peak *peak) {
-    size_t count;
     measure_tell(m, "launches");
-    struct tool_quartiles us = repeat(run_launch, peak, 2000, &count);
+    struct tool_quartiles us = repeat(run_launch, peak);
     measure_set(m, MEASURE_LAUNCH, us.median,
                 "an empty kernel, from enqueue to the end of clFinish; half between %.1f and %.1f", us.q1, us.q3);
 }
@@ -191,7 +204,6 @@ static void measure_transfers(const struct measuring *m) {
     const qkv_device_info *info = qkv_context_device(m->context);
     struct transfer t = {.queue = qkv_context_cl_queue(m->context), .bytes = (size_t)64 << 20};
     cl_int code = CL_SUCCESS;
-    size_t count;
     measure_tell(m, "the way to and from the host");
     if (info->max_allocation / 4 < t.bytes) t.bytes = (size_t)(info->max_allocation / 4);
     t.host = malloc(t.bytes);
@@ -201,9 +213,9 @@ static void measure_transfers(const struct measuring *m) {
         measure_set(m, MEASURE_DOWNLOAD, 0, "no memory for %zu bytes", t.bytes);
     } else {
         memset(t.host, 1, t.bytes);
-        struct tool_quartiles rate = repeat(run_upload, &t, 50, &count);
+        struct tool_quartiles rate = repeat(run_upload, &t);
         measure_set(m, MEASURE_UPLOAD, rate.median, "%zu MiB from ordinary memory", t.bytes >> 20);
-        rate = repeat(run_download, &t, 50, &count);
+        rate = repeat(run_download, &t);
         measure_set(m, MEASURE_DOWNLOAD, rate.median, "%zu MiB to ordinary memory", t.bytes >> 20);
     }
     if (t.buffer) clReleaseMemObject(t.buffer);

@@ -21,6 +21,9 @@ void measure_set(const struct measuring *m, enum measure_row row, double value, 
 /* More words on a figure. */
 void measure_note(const struct measuring *m, enum measure_row row, const char *words);
 
+/* Timed pieces of work that ends soon: a launch and the way to the host and back are no more than a percent of it. */
+#define PIECE_SECONDS 5e-3
+
 /* Above this part the figures are other processes' as well. */
 #define OTHERS_AT_MOST 0.1
 /* measure_hardware.c. The largest part of the cores that other processes took while this, or anything before, ran. */

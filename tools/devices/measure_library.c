@@ -11,15 +11,20 @@
 #include "support/stats.h"
 
 #define NUM_SIZES 3
-#define MAX_MEMS 4
+/* Caches of keys and values that a decode takes in turn. */
+#define MAX_CACHES 32
+#define MAX_MEMS (2 + 2 * MAX_CACHES)
 /* A size is measured if a run of it takes no longer than this, as the smaller size lets expect. */
 #define LONGEST_RUN 2.0
 #define SECONDS 0.8
 /* Tried first, the shortest counts: a machine that is busy for a moment must not decide which size it is. */
 #define FIRST_RUNS 3
 #define LEAST_RUNS 3
+/* Runs up to this many are enqueued together until they take PIECE_SECONDS. */
+#define MOST_TOGETHER 256
 
-enum { WIDTH = 1024, PARTS = 3, HEAD_DIM = 128, PREFILL_HEADS = 8, DECODE_HEADS = 32, DECODE_KV_HEADS = 8 };
+enum { WIDTH = 1024, PARTS = 3, HEAD_DIM = 128 };
+enum { PREFILL_HEADS = 8, DECODE_HEADS = 32, DECODE_KV_HEADS = 8, DECODE_KEYS = 8192 };
 
 struct job {
     const struct measuring *m;
@@ -31,6 +36,7 @@ struct job {
     qkv_tensor tensors[MAX_MEMS];
     qkv_tensor parts[PARTS];
     size_t num_mems;
+    size_t caches, turn; /* an attention's K and V, and which run this is */
     char error[160];
 };
 
@@ -94,6 +100,7 @@ static int create_projection(struct job *job, size_t rows) {
     return 0;
 }
 
+/* Tensors: q, out, then K and V of each cache. */
 static int create_attention(struct job *job, size_t heads, size_t kv_heads, size_t seq_q, size_t seq_kv) {
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
     desc.head_dim = HEAD_DIM;
@@ -105,15 +112,15 @@ static int create_attention(struct job *job, size_t heads, size_t kv_heads, size
     if (qkv_attention_create(&job->attention, job->m->context, &desc)) return job_failed(job, "attention");
     const size_t q[] = {1, heads, seq_q, HEAD_DIM}, kv[] = {1, kv_heads, seq_kv, HEAD_DIM};
     if (add_workspace(job, qkv_attention_workspace_bytes(job->attention))) return -1;
-    return add_tensor(job, 4, q) || add_tensor(job, 4, kv) || add_tensor(job, 4, kv) || add_tensor(job, 4, q) ? -1 : 0;
+    if (add_tensor(job, 4, q) || add_tensor(job, 4, q)) return -1;
+    for (size_t i = 0; i < job->caches; i++)
+        if (add_tensor(job, 4, kv) || add_tensor(job, 4, kv)) return -1;
+    return 0;
 }
 
 static int create_prefill(struct job *job, size_t tokens) {
+    job->caches = 1;
     return create_attention(job, PREFILL_HEADS, PREFILL_HEADS, tokens, tokens);
-}
-
-static int create_decode(struct job *job, size_t keys) {
-    return create_attention(job, DECODE_HEADS, DECODE_KV_HEADS, 1, keys);
 }
 
 static double projection_flops(size_t rows) {
@@ -127,6 +134,26 @@ static double prefill_flops(size_t tokens) {
 
 static double decode_bytes(size_t keys) {
     return 2.0 * DECODE_KV_HEADS * HEAD_DIM * sizeof(float) * (double)keys;
+}
+
+/*
+ * So many that what a run reads has left the device's caches when its turn comes again: altogether twice what the driver
+ * says of them, and on GPUs, whose drivers do not count all, at least 512 MiB; a quarter of the memory at most.
+ */
+static size_t caches_for(const struct job *job, size_t keys) {
+    const qkv_device_info *info = qkv_context_device(job->m->context);
+    const double least = info->kind == QKV_DEVICE_GPU ? 512.0 * (1 << 20) : 0, one = decode_bytes(keys);
+    cl_ulong cache = 0;
+    (void)clGetDeviceInfo(info->device_id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof cache, &cache, NULL);
+    double wanted = 2.0 * (double)cache > least ? 2.0 * (double)cache : least, room = (double)info->global_memory / 4;
+    double count = wanted < room ? ceil(wanted / one) : floor(room / one);
+    return count < 1 ? 1 : count > MAX_CACHES ? MAX_CACHES : (size_t)count;
+}
+
+/* The smaller sizes only tell whether the largest would take too long, on devices that are slower than memory. */
+static int create_decode(struct job *job, size_t keys) {
+    job->caches = keys < DECODE_KEYS ? 1 : caches_for(job, keys);
+    return create_attention(job, DECODE_HEADS, DECODE_KV_HEADS, 1, keys);
 }
 
 static const struct work {
@@ -143,7 +170,7 @@ static const struct work {
      "32 heads of 128 over 8 KV heads, %zu keys",
      create_decode,
      decode_bytes,
-     {256, 1024, 8192}},
+     {256, 1024, DECODE_KEYS}},
 };
 
 static qkv_status enqueue(struct job *job) {
@@ -156,28 +183,30 @@ static qkv_status enqueue(struct job *job) {
         return qkv_linear_run(job->linear, job->queue, &args, 0, NULL, NULL);
     }
     qkv_attention_args args = QKV_ATTENTION_ARGS_INIT;
+    const size_t kv = 2 + 2 * (job->turn++ % job->caches);
     args.q = &job->tensors[0];
-    args.k = &job->tensors[1];
-    args.v = &job->tensors[2];
-    args.out = &job->tensors[3];
+    args.out = &job->tensors[1];
+    args.k = &job->tensors[kv];
+    args.v = &job->tensors[kv + 1];
     args.causal = QKV_CAUSAL_LAST;
     args.workspace = job->workspace;
     return qkv_attention_run(job->attention, job->queue, &args, 0, NULL, NULL);
 }
 
-/* Seconds from the call to the end of clFinish; 0 on failure. */
-static double run_once(struct job *job) {
+/* Seconds of each of so many runs, from the first call to the end of clFinish; 0 on failure. */
+static double run(struct job *job, size_t runs) {
     double begin = tool_clock_seconds();
-    if (enqueue(job)) {
-        job_failed(job, "run");
-        return 0;
-    }
+    for (size_t i = 0; i < runs; i++)
+        if (enqueue(job)) {
+            job_failed(job, "run");
+            return 0;
+        }
     cl_int code = clFinish(job->queue);
     if (code != CL_SUCCESS) {
         snprintf(job->error, sizeof job->error, "clFinish: OpenCL error %d", (int)code);
         return 0;
     }
-    return tool_clock_seconds() - begin;
+    return (tool_clock_seconds() - begin) / (double)runs;
 }
 
 static void destroy(struct job *job) {
@@ -189,11 +218,15 @@ static void destroy(struct job *job) {
     qkv_attention_destroy(job->attention);
 }
 
-static double median_seconds(struct job *job) {
+/* seconds: of one run. */
+static double median_seconds(struct job *job, double seconds) {
     struct tool_series series = {NULL, 0, 0};
-    double begin = tool_clock_seconds(), seconds = 1;
+    double begin = tool_clock_seconds();
+    size_t runs = 1;
+    while (seconds > 0 && seconds * (double)runs < PIECE_SECONDS && runs < MOST_TOGETHER)
+        seconds = run(job, runs *= 2);
     while (seconds > 0 && (series.count < LEAST_RUNS || tool_clock_seconds() - begin < SECONDS)) {
-        seconds = run_once(job);
+        seconds = run(job, runs);
         if (seconds > 0) tool_series_add(&series, seconds);
     }
     double median = seconds > 0 ? tool_series_quartiles(&series).median : 0;
@@ -208,9 +241,9 @@ static bool goes_on(const struct work *work, size_t s, double seconds) {
 
 /* Of a few runs; 0 on failure. */
 static double shortest(struct job *job) {
-    double least = run_once(job); /* may compile */
+    double least = run(job, 1); /* may compile */
     for (int i = 0; i < FIRST_RUNS && least > 0; i++) {
-        double seconds = run_once(job);
+        double seconds = run(job, 1);
         if (seconds < least) least = seconds;
     }
     return least;
@@ -220,15 +253,16 @@ static double shortest(struct job *job) {
 static bool measure_size(const struct measuring *m, const struct work *work, size_t s) {
     struct job job = {.m = m, .queue = qkv_context_cl_queue(m->context)};
     bool more = false;
-    char shape[100];
+    char shape[100], turns[48] = "";
     snprintf(shape, sizeof shape, work->shape, work->sizes[s]);
     double seconds = work->create(&job, work->sizes[s]) == 0 ? shortest(&job) : 0;
+    if (job.caches > 1) snprintf(turns, sizeof turns, ", %zu such caches in turn", job.caches);
     if (seconds > 0) {
         more = goes_on(work, s, seconds);
-        if (!more) seconds = median_seconds(&job);
+        if (!more) seconds = median_seconds(&job, seconds);
     }
     if (seconds > 0)
-        measure_set(m, work->row, work->amount(work->sizes[s]) / seconds * 1e-9, "%s%s", shape,
+        measure_set(m, work->row, work->amount(work->sizes[s]) / seconds * 1e-9, "%s%s%s", shape, turns,
                     s + 1 < NUM_SIZES ? ": too slow for as many as on other devices" : "");
     else if (s == 0)
         measure_set(m, work->row, 0, "%s: %s", shape, job.error);

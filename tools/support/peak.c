@@ -99,12 +99,15 @@ static bool build(struct tool_peak *p, int operation) {
     return good;
 }
 
-static double timed(struct tool_peak *p, cl_kernel kernel, size_t items) {
+/* Seconds of each of so many runs; 0 on failure. */
+static double timed(struct tool_peak *p, cl_kernel kernel, size_t items, size_t runs) {
     double begin = tool_clock_seconds();
-    cl_int code = clEnqueueNDRangeKernel(p->queue, kernel, 1, NULL, &items, &p->local, 0, NULL, NULL);
+    cl_int code = CL_SUCCESS;
+    for (size_t i = 0; i < runs && code == CL_SUCCESS; i++)
+        code = clEnqueueNDRangeKernel(p->queue, kernel, 1, NULL, &items, &p->local, 0, NULL, NULL);
     cl_int end = note(p, "clFinish", clFinish(p->queue));
     if (note(p, "clEnqueueNDRangeKernel", code) != CL_SUCCESS || end != CL_SUCCESS) return 0;
-    return tool_clock_seconds() - begin;
+    return (tool_clock_seconds() - begin) / (double)runs;
 }
 
 static double fma_seconds(struct tool_peak *p) {
@@ -113,7 +116,7 @@ static double fma_seconds(struct tool_peak *p) {
     clSetKernelArg(p->fma_kernel, 1, sizeof p->steps, &p->steps);
     clSetKernelArg(p->fma_kernel, 2, sizeof factor, &factor);
     clSetKernelArg(p->fma_kernel, 3, sizeof term, &term);
-    return timed(p, p->fma_kernel, p->items);
+    return timed(p, p->fma_kernel, p->items, 1);
 }
 
 double tool_peak_run(struct tool_peak *p) {
@@ -170,11 +173,13 @@ static cl_int make_input(struct tool_peak *p, size_t bytes) {
     return code ? code : clEnqueueFillBuffer(p->queue, p->in, &one, sizeof one, 0, bytes, 0, NULL, NULL);
 }
 
+/* Past every cache: GPUs have up to 256 MiB of it. */
 static bool make_buffers(struct tool_peak *p, const qkv_device_info *info) {
     cl_int code = CL_SUCCESS;
     size_t vector = p->width * sizeof(float), unit = 2 * READ_CHUNK * vector * p->local;
     uint64_t limit = info->max_allocation < info->global_memory / 8 ? info->max_allocation : info->global_memory / 8;
-    size_t wanted = limit < (UINT64_C(256) << 20) ? (size_t)limit : (size_t)256 << 20;
+    const uint64_t most = UINT64_C(1) << (info->kind == QKV_DEVICE_GPU ? 30 : 28);
+    size_t wanted = (size_t)(limit < most ? limit : most);
     p->num_out = 2 * p->items; /* see tool_peak_read() */
     if (!p->half) {
         if (wanted < unit) return false;
@@ -268,7 +273,7 @@ static size_t chunk_for(const struct tool_peak *p, size_t vectors, size_t most) 
     return most;
 }
 
-double tool_peak_read(struct tool_peak *p, double bytes) {
+double tool_peak_read(struct tool_peak *p, double bytes, size_t runs) {
     size_t vector = p->width * sizeof(float);
     size_t total = bytes > 0 && bytes < (double)p->in_bytes ? (size_t)bytes : p->in_bytes;
     size_t chunk = chunk_for(p, total / vector, READ_CHUNK);
@@ -279,11 +284,11 @@ double tool_peak_read(struct tool_peak *p, double bytes) {
     clSetKernelArg(p->read_kernel, 1, sizeof p->out, &p->out);
     clSetKernelArg(p->read_kernel, 2, sizeof count, &count);
     clSetKernelArg(p->read_kernel, 3, sizeof stride, &stride);
-    double seconds = timed(p, p->read_kernel, items);
+    double seconds = timed(p, p->read_kernel, items, runs);
     return seconds > 0 ? (double)(items * chunk * vector) / seconds * 1e-9 : 0;
 }
 
-double tool_peak_copy(struct tool_peak *p) {
+double tool_peak_copy(struct tool_peak *p, size_t runs) {
     size_t vector = p->width * sizeof(float), half_bytes = p->in_bytes / 2;
     size_t chunk = chunk_for(p, half_bytes / vector, COPY_CHUNK), items = half_bytes / (chunk * vector);
     cl_ulong distance = half_bytes / vector;
@@ -292,7 +297,7 @@ double tool_peak_copy(struct tool_peak *p) {
     clSetKernelArg(p->copy_kernel, 1, sizeof distance, &distance);
     clSetKernelArg(p->copy_kernel, 2, sizeof count, &count);
     clSetKernelArg(p->copy_kernel, 3, sizeof stride, &stride);
-    double seconds = timed(p, p->copy_kernel, items);
+    double seconds = timed(p, p->copy_kernel, items, runs);
     return seconds > 0 ? (double)(2 * half_bytes) / seconds * 1e-9 : 0;
 }
 
@@ -302,7 +307,7 @@ double tool_peak_bytes(const struct tool_peak *p) {
 
 double tool_peak_launch(struct tool_peak *p) {
     clSetKernelArg(p->empty_kernel, 0, sizeof p->out, &p->out);
-    return timed(p, p->empty_kernel, p->local);
+    return timed(p, p->empty_kernel, p->local, 1);
 }
 
 const char *tool_peak_operation(const struct tool_peak *p) {

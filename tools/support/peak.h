@@ -13,11 +13,12 @@ struct tool_peak *tool_peak_create(qkv_context *context, char *error, size_t err
 void tool_peak_destroy(struct tool_peak *peak);
 /* One run of the fixed kernel of fused multiply-adds, some milliseconds: GFLOP/s, 0 on failure. */
 double tool_peak_run(struct tool_peak *peak);
-/* One run of the fixed kernel that reads `bytes` (0: as much as is set aside, past every cache): GB/s, 0 on failure. */
-double tool_peak_read(struct tool_peak *peak, double bytes);
-/* One run of the fixed kernel that copies half of what is set aside to the other half: GB/s read and written together,
+/* `runs` runs, then one clFinish, of the fixed kernel that reads `bytes` (0: as much as is set aside, past every cache):
+ * GB/s, 0 on failure. */
+double tool_peak_read(struct tool_peak *peak, double bytes, size_t runs);
+/* The same of the fixed kernel that copies half of what is set aside to the other half: GB/s read and written together,
  * 0 on failure. */
-double tool_peak_copy(struct tool_peak *peak);
+double tool_peak_copy(struct tool_peak *peak, size_t runs);
 /* How much is set aside for reading, in bytes. */
 double tool_peak_bytes(const struct tool_peak *peak);
 /* Seconds from the enqueue of an empty kernel to the end of clFinish; 0 on failure. */
