@@ -6,6 +6,7 @@ suite=devices_drivers
 # shellcheck source=tests/support/devices.sh
 . tests/support/devices.sh
 work=$(cd "$work" && pwd)
+no_drivers_on_macos
 export TMPDIR="$work"
 unset RUSTICL_ENABLE OCL_ICD_FILENAMES OPENCL_VENDOR_PATH
 good=${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}

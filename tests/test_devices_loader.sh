@@ -5,6 +5,7 @@ set -u
 suite=devices_loader
 # shellcheck source=tests/support/devices.sh
 . tests/support/devices.sh
+no_drivers_on_macos
 mkdir "$work/tmp"
 work=$(cd "$work" && pwd)
 fake=$standins/fake_driver.so

@@ -12,7 +12,7 @@ suite=docs
 # shellcheck source=tests/support/checks.sh
 . tests/support/checks.sh
 
-case $(uname -s) in Darwin) opencl='-framework OpenCL' ;; *) opencl=-lOpenCL ;; esac
+case $(uname -s) in Darwin) opencl='-framework OpenCL -DCL_SILENCE_DEPRECATION' ;; *) opencl=-lOpenCL ;; esac
 
 blocks() { awk -v mark="\`\`\`$2" '$0 == mark {inside = 1; next} /^```/ {inside = 0} inside' "$1"; } # PAGE LANGUAGE
 program() { # PAGE: with a #line for each block, so that the compiler names the page's lines

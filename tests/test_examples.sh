@@ -12,7 +12,7 @@ suite=examples
 . tests/support/checks.sh
 
 case $(uname -s) in
-Darwin) opencl='-framework OpenCL' path=DYLD_LIBRARY_PATH library=libqkv.dylib ;;
+Darwin) opencl='-framework OpenCL -DCL_SILENCE_DEPRECATION' path=DYLD_LIBRARY_PATH library=libqkv.dylib ;;
 *) opencl=-lOpenCL path=LD_LIBRARY_PATH library=libqkv.so ;;
 esac
 # Word splitting is meant for the lists of flags; check() calls the functions below.

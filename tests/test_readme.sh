@@ -29,7 +29,7 @@ awk '/^```c$/ && !seen {inside = seen = 1; next} /^```/ {inside = 0} inside' REA
 check "README.md has a C example" test -s "$work/example.c"
 [ "$failures" = 0 ] || finish
 
-case $(uname -s) in Darwin) libs='-framework OpenCL' ;; *) libs='-lOpenCL' ;; esac
+case $(uname -s) in Darwin) libs='-framework OpenCL -DCL_SILENCE_DEPRECATION' ;; *) libs='-lOpenCL' ;; esac
 # Word splitting is meant for the lists of flags; check() calls it.
 # shellcheck disable=SC2086,SC2317
 compile() { # PROGRAM LIBRARY...

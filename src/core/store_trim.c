@@ -15,7 +15,7 @@
 #define SMALL_BYTES 4096
 
 #ifdef __APPLE__
-#define LAST_USE(s) ((struct timespec){(s)->st_mtime, (s)->st_mtimensec})
+#define LAST_USE(s) ((s)->st_mtimespec)
 #else
 #define LAST_USE(s) ((s)->st_mtim)
 #endif

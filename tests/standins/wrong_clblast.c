@@ -1,6 +1,5 @@
 /* Stands in for CLBlast in tests/test_clblast.c: answers "success" and computes nothing. */
-#include <CL/cl.h>
-#include <stddef.h>
+#include "qkv/base.h"
 
 int CLBlastSgemm(int layout, int a_transpose, int b_transpose, size_t m, size_t n, size_t k, float alpha, cl_mem a,
                  size_t a_offset, size_t a_ld, cl_mem b, size_t b_offset, size_t b_ld, float beta, cl_mem c,

@@ -14,6 +14,12 @@ unset QKV_DEVICE QKV_CACHE_DIR NO_COLOR
 # shellcheck source=tests/support/expect.sh
 . tests/support/expect.sh
 
+no_drivers_on_macos() {
+    [ "$(uname -s)" = Darwin ] || return 0
+    skip "drivers by .icd files: macOS has none"
+    finish
+}
+
 user= # a command before the tool's, which makes it another user's
 with() { # VARIABLE=VALUE... -- ARGUMENT...: the tool with these in its environment
     settings=

@@ -71,9 +71,11 @@ static const char *spelling(const struct tool_peak *peak) {
 /* Cores that `threads` threads of this process may have at once: a container's quota is not another process. */
 static double cores_for(unsigned threads) {
     double cores = threads, quota, period;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
     FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+#ifdef _SC_NPROCESSORS_ONLN /* in no standard before 2024's POSIX */
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
     if (online > 0 && (double)online < cores) cores = (double)online;
+#endif
     if (file && fscanf(file, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0 && quota / period < cores)
         cores = quota / period;
     if (file) (void)fclose(file);
