@@ -276,6 +276,15 @@ if has 'a lie' out; then
     lying 'reject=-cl-std=CL1.2' --summary -d auto
     expect "a driver that refuses -cl-std: status 0" gives 0
     expect "its device is used all the same" has ' use: ' out
+    lying 'lack=vload_half; lack=vstore_half' --json -d auto
+    expect "a compiler without fp16 as storage lacks that alone: the device is used" json "$work/out" \
+        '(lambda x: x["verdict"] == "use" and x["probes"]["half_storage"]["state"] == "absent" and
+             all(x["probes"][k]["state"] == y["probes"][k]["state"] for y in json.load(open("'"$work/all.json"'"))["devices"]
+                 if y["auto"] for k in ("kernels", "wide_integers", "infinities", "denormals")))(d["devices"][0])'
+    lying 'lack=mul_hi; lack=fma; lack=isinf' --json -d auto
+    expect "so with 64-bit products, fma() and isinf()" json "$work/out" \
+        '(lambda p: p["kernels"]["state"] == "works" and
+             [p[k]["state"] for k in ("wide_integers", "fast_fma", "infinities")] == ["absent"] * 3)(d["devices"][0]["probes"])'
 else
     skip "what drivers say: this loader has no layers, or the layer was not built"
 fi

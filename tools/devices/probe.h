@@ -113,7 +113,7 @@ void probe_local_memory(struct outcome *, const struct probe_device *);
 void probe_allocation(struct outcome *, const struct probe_device *);
 
 /* The kernels' sources, embedded. */
-extern const char tool_source_probe_numbers[], tool_source_probe_real[], tool_source_probe_subgroups[],
-    tool_source_probe_dot[], tool_source_probe_limits[], tool_source_probe_loops[];
+extern const char tool_source_probe_basic[], tool_source_probe_numbers[], tool_source_probe_real[],
+    tool_source_probe_subgroups[], tool_source_probe_dot[], tool_source_probe_limits[], tool_source_probe_loops[];
 
 #endif

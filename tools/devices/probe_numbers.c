@@ -5,13 +5,15 @@
 
 #include "devices/probe.h"
 
-static const char baseline[] = "-cl-std=CL1.2";
+#define BASELINE "-cl-std=CL1.2"
 #define FAST 2.0
 
 static bool run_numbers(struct outcome *outcome, const struct probe_device *device, const char *kernel, void *out,
                         size_t out_bytes, const void *in, size_t in_bytes) {
+    char options[64];
+    snprintf(options, sizeof options, BASELINE " -DPROBE_%s", kernel);
     const struct launch launch = {.source = tool_source_probe_numbers,
-                                  .options = baseline,
+                                  .options = options,
                                   .kernel = kernel,
                                   .global = 1,
                                   .in = in,
@@ -26,8 +28,8 @@ void probe_basic(struct outcome *outcome, const struct probe_device *device) {
     cl_int in[ITEMS], out[ITEMS];
     for (int i = 0; i < ITEMS; i++)
         in[i] = 7 * i - 3000;
-    const struct launch launch = {.source = tool_source_probe_numbers,
-                                  .options = baseline,
+    const struct launch launch = {.source = tool_source_probe_basic,
+                                  .options = BASELINE,
                                   .kernel = "basic",
                                   .global = ITEMS,
                                   .in = in,
@@ -142,7 +144,7 @@ static bool time_chains(double *ratio, struct outcome *outcome, const struct pro
     struct launch launches[2];
     for (int i = 0; i < 2; i++)
         launches[i] = (struct launch){.source = tool_source_probe_numbers,
-                                      .options = baseline,
+                                      .options = BASELINE " -DPROBE_chain",
                                       .kernel = i ? "chain_mad" : "chain_fma",
                                       .global = 1,
                                       .local = 1,

@@ -1,22 +1,20 @@
 /*
  * What a device computes, on numbers that the caller gives, so that nothing is worked out at compile time. One
- * work-item each, except `basic`.
+ * work-item each.
  *   buffer 0: the results   buffer 1: the numbers
+ * One kernel a build, PROBE_NAME, so that what a compiler lacks is lacking in that one alone.
  */
 
-/* NDRange: any; out[i] = 3 in[i] + i / 2, through integers and floats. */
-kernel void basic(global int *out, global const int *in) {
-    size_t i = get_global_id(0);
-    out[i] = in[i] * 3 + (int)((float)i * 0.5f);
-}
-
+#ifdef PROBE_denormals
 /* in: the smallest normal, 1/2, the smallest denormal, 2^24. */
 kernel void denormals(global float *out, global const float *in) {
     out[0] = in[0] * in[1];
     out[1] = in[2] + in[2];
     out[2] = in[2] * in[3];
 }
+#endif
 
+#ifdef PROBE_infinities
 /* in: 1e30, infinity, 3, 0. */
 kernel void infinities(global float *out, global const float *in) {
     float huge = in[0] * in[0];
@@ -30,7 +28,9 @@ kernel void infinities(global float *out, global const float *in) {
     out[7] = isnan(in[1] * in[3]) ? 1.0f : 0.0f;
     out[8] = in[2] > -INFINITY ? 1.0f : 0.0f;
 }
+#endif
 
+#ifdef PROBE_half_storage
 /* fp16 as storage: six of them to fp32 in out[0..5] and back in the following bytes, then infinity once more, as a
  * constant: one compiler was seen to fold that wrongly. */
 kernel void half_storage(global float *out, global const half *in) {
@@ -41,7 +41,9 @@ kernel void half_storage(global float *out, global const half *in) {
     }
     vstore_half(INFINITY, 6, back);
 }
+#endif
 
+#ifdef PROBE_wide_integers
 /* in: two of 64 bits. */
 kernel void wide_integers(global ulong *out, global const ulong *in) {
     out[0] = in[0] * in[1];
@@ -51,7 +53,9 @@ kernel void wide_integers(global ulong *out, global const ulong *in) {
     out[4] = in[0] / in[1];
     out[5] = sizeof(size_t);
 }
+#endif
 
+#ifdef PROBE_exact_fma
 /* in: a, b, c with a * b + c = 0 unless the product is kept exact. */
 kernel void exact_fma(global float *out, global const float *in) {
     out[0] = fma(in[0], in[1], in[2]);
@@ -61,7 +65,9 @@ kernel void exact_fma(global float *out, global const float *in) {
     out[1] = 0.0f;
 #endif
 }
+#endif
 
+#ifdef PROBE_chain
 /* A chain of dependent operations, to be timed: eight a step, for one compiler leaves a loop after 65535 steps.
  * in: 0.999, 0.001. */
 #define CHAIN(name, OPERATION) \
@@ -76,3 +82,4 @@ kernel void exact_fma(global float *out, global const float *in) {
     }
 CHAIN(chain_fma, fma)
 CHAIN(chain_mad, mad)
+#endif
