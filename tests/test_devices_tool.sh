@@ -285,6 +285,28 @@ if has 'a lie' out; then
     expect "so with 64-bit products, fma() and isinf()" json "$work/out" \
         '(lambda p: p["kernels"]["state"] == "works" and
              [p[k]["state"] for k in ("wide_integers", "fast_fma", "infinities")] == ["absent"] * 3)(d["devices"][0]["probes"])'
+    # A kernel that faults takes its context along, or all of the process: what is tried after it is not to suffer.
+    unharmed() { # PROBE: every other one ended as without lies, but for what is timed
+        json "$work/out" '(lambda x: x["verdict"] == "use" and
+            all(o["state"] == y["probes"][k]["state"] for y in json.load(open("'"$work/all.json"'"))["devices"] if y["auto"]
+                for k, o in x["probes"].items() if k not in ("'"$1"'", "fast_fma")))(d["devices"][0])'
+    }
+    for lie in wide_integers wide_integers:0:process; do
+        lying "fault=$lie" --json -d auto
+        expect "fault=$lie: that probe failed" json "$work/out" \
+            'd["devices"][0]["probes"]["wide_integers"]["state"] == "failed"'
+        expect "fault=$lie: no other did" unharmed wide_integers
+    done
+    found() { json "$work/out" '(lambda o: o["state"] == "works" and '"$2"')(d["devices"][0]["probes"]["'"$1"'"])'; }
+    lying 'fault=group_size:64' --json -d auto
+    expect "too large a group is a fault: what is less works" found group_size 'o["value"] == 64'
+    expect "too large a group: no other probe failed" unharmed group_size
+    lying 'fault=memory_fill:5000' --json -d auto # of a word each 4 KiB
+    expect "too much written is a fault: what is less works" found allocation '0 < o["value"] < 5000 * 4096'
+    lying 'fault=local_memory:4096' --json -d auto
+    json "$work/all.json" 'any(x["auto"] and x["probes"]["local_bytes"]["state"] != "works" for x in d["devices"])' ||
+        expect "too much local memory is a fault: what is less works" found local_bytes '0 < o["value"] <= 4096'
+    expect "too much local memory: no other probe failed" unharmed local_bytes
 else
     skip "what drivers say: this loader has no layers, or the layer was not built"
 fi

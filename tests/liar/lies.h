@@ -23,6 +23,7 @@ enum lie_kind {
     LIE_LAZY,
     LIE_SHORT,
     LIE_WRONG,
+    LIE_FAULT,
     NUM_LIE_KINDS
 };
 
@@ -67,5 +68,11 @@ struct launch {
 };
 /* argument: the only one to spoil; negative for all. */
 cl_int spoil_launch(const struct launch *launch, double part, long argument);
+
+/* ---- fault.c: launches that take their context with them ---- */
+void fault_table(cl_icd_dispatch *table, const cl_icd_dispatch *driver);
+bool fault_has_lost(cl_command_queue queue);
+/* Is it such a launch? Then its context is lost from here on. */
+bool fault_strikes(const struct lie *lie, const struct launch *launch);
 
 #endif

@@ -294,6 +294,9 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     (void)driver.clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
     cl_int error = check_limits(&launch);
     if (error != CL_SUCCESS) return error;
+    if (fault_has_lost(queue)) return CL_OUT_OF_RESOURCES;
+    const struct lie *fault = lies_about(LIE_FAULT, name);
+    if (fault && fault_strikes(fault, &launch)) return CL_SUCCESS;
     const struct lie *wrong = lies_about(LIE_WRONG, name), *failing = lies_about(LIE_LAUNCH, name);
     if (failing) return (cl_int)failing->error;
     if (wrong) return spoil(&launch, wrong->value);
@@ -315,6 +318,7 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
 void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *true_ones) {
     driver = *true_ones;
     spoil_begin(&driver);
+    fault_table(table, &driver);
     table->clGetDeviceIDs = get_devices;
     table->clGetDeviceInfo = get_device_info;
     table->clGetKernelWorkGroupInfo = get_work_group_info;

@@ -41,7 +41,8 @@ struct probe_device {
     char *extensions;
     bool extensions_known;
     bool measure_memory;
-    bool *no_subgroups; /* set once that is known: compilers take their time to say no */
+    bool no_subgroups; /* set once that is known: compilers take their time to say no */
+    bool doubtful;     /* a command failed: on many drivers its context is lost then, while the process goes on */
 };
 
 struct probe {
@@ -49,7 +50,7 @@ struct probe {
     const char *label;
     enum probe_unit unit;
     bool essential; /* the library cannot work without it: it must work, of an amount something must be found */
-    void (*run)(struct outcome *outcome, const struct probe_device *device);
+    void (*run)(struct outcome *outcome, struct probe_device *device);
 };
 extern const struct probe probes[];
 extern const size_t num_probes;
@@ -70,11 +71,11 @@ struct launch {
     const cl_int *steps; /* argument 2, unless NULL */
 };
 /* False, with the outcome filled, where a build or a call fails. */
-bool probe_launch(struct outcome *outcome, const struct probe_device *device, const struct launch *launch);
+bool probe_launch(struct outcome *outcome, struct probe_device *device, const struct launch *launch);
 /* How many times as long the first one takes as the second. Measured again where that is more than `suspicious`, which a
  * busy machine may have brought about. */
-bool probe_race(double *ratio, struct outcome *outcome, const struct probe_device *device,
-                const struct launch launches[2], double suspicious);
+bool probe_race(double *ratio, struct outcome *outcome, struct probe_device *device, const struct launch launches[2],
+                double suspicious);
 cl_program probe_build(struct outcome *outcome, const struct probe_device *device, const char *source,
                        const char *options);
 void probe_result(struct outcome *outcome, enum probe_state state, const char *format, ...)
@@ -84,6 +85,11 @@ void probe_result(struct outcome *outcome, enum probe_state state, const char *f
     ;
 /* "clCreateBuffer: CL_OUT_OF_RESOURCES (-5)" */
 void probe_failed(struct outcome *outcome, const char *call, cl_int code);
+/* The same of what a queue was to do: the context is doubtful then. */
+void probe_command_failed(struct outcome *outcome, struct probe_device *device, const char *call, cl_int code);
+/* probes.c. A new context and queue where they are doubtful. Nothing made in the old ones may be left. False, with the
+ * outcome filled, where there is none. */
+bool probe_renew(struct outcome *outcome, struct probe_device *device);
 void probe_claim(struct outcome *outcome, cl_ulong claimed);
 /* The claim is what the extensions say, and unknown where the driver does not tell them. */
 void probe_claim_extension(struct outcome *outcome, const struct probe_device *device, bool claimed);
@@ -92,25 +98,25 @@ bool probe_has_extension(const struct probe_device *device, const char *name);
 bool probe_query(const struct probe_device *device, cl_device_info id, cl_ulong *value);
 /* 0 where the query fails. */
 cl_ulong probe_number(const struct probe_device *device, cl_device_info id);
-cl_uint probe_version(const struct probe_device *device);    /* 120, 300 */
-const char *probe_newest(const struct probe_device *device); /* the option for that OpenCL C */
+cl_uint probe_version(const struct probe_device *device); /* 120, 300 */
+const char *probe_newest(struct probe_device *device);    /* the option for that OpenCL C */
 
 /* probe_numbers.c, probe_features.c, probe_limits.c */
-void probe_basic(struct outcome *, const struct probe_device *);
-void probe_denormals(struct outcome *, const struct probe_device *);
-void probe_infinities(struct outcome *, const struct probe_device *);
-void probe_half_storage(struct outcome *, const struct probe_device *);
-void probe_wide_integers(struct outcome *, const struct probe_device *);
-void probe_fma(struct outcome *, const struct probe_device *);
-void probe_half(struct outcome *, const struct probe_device *);
-void probe_double(struct outcome *, const struct probe_device *);
-void probe_subgroups(struct outcome *, const struct probe_device *);
-void probe_shuffle(struct outcome *, const struct probe_device *);
-void probe_dot(struct outcome *, const struct probe_device *);
-void probe_loops(struct outcome *, const struct probe_device *);
-void probe_group_size(struct outcome *, const struct probe_device *);
-void probe_local_memory(struct outcome *, const struct probe_device *);
-void probe_allocation(struct outcome *, const struct probe_device *);
+void probe_basic(struct outcome *, struct probe_device *);
+void probe_denormals(struct outcome *, struct probe_device *);
+void probe_infinities(struct outcome *, struct probe_device *);
+void probe_half_storage(struct outcome *, struct probe_device *);
+void probe_wide_integers(struct outcome *, struct probe_device *);
+void probe_fma(struct outcome *, struct probe_device *);
+void probe_half(struct outcome *, struct probe_device *);
+void probe_double(struct outcome *, struct probe_device *);
+void probe_subgroups(struct outcome *, struct probe_device *);
+void probe_shuffle(struct outcome *, struct probe_device *);
+void probe_dot(struct outcome *, struct probe_device *);
+void probe_loops(struct outcome *, struct probe_device *);
+void probe_group_size(struct outcome *, struct probe_device *);
+void probe_local_memory(struct outcome *, struct probe_device *);
+void probe_allocation(struct outcome *, struct probe_device *);
 
 /* The kernels' sources, embedded. */
 extern const char tool_source_probe_basic[], tool_source_probe_numbers[], tool_source_probe_real[],

@@ -7,8 +7,8 @@
 #include "devices/probe.h"
 
 /* Rounding tells what arithmetic really is: `small` is lost beside `big`, twice `huge` is infinite. */
-static bool run_rounding(struct outcome *outcome, const struct probe_device *device, cl_float out[4],
-                         const char *options, const cl_float in[4]) {
+static bool run_rounding(struct outcome *outcome, struct probe_device *device, cl_float out[4], const char *options,
+                         const cl_float in[4]) {
     const struct launch launch = {.source = tool_source_probe_real,
                                   .options = options,
                                   .kernel = "rounding",
@@ -20,7 +20,7 @@ static bool run_rounding(struct outcome *outcome, const struct probe_device *dev
     return probe_launch(outcome, device, &launch);
 }
 
-void probe_half(struct outcome *outcome, const struct probe_device *device) {
+void probe_half(struct outcome *outcome, struct probe_device *device) {
     const cl_float in[4] = {2048, 1, 40000, 1};
     cl_float out[4];
     probe_claim_extension(outcome, device, probe_has_extension(device, "cl_khr_fp16"));
@@ -35,7 +35,7 @@ void probe_half(struct outcome *outcome, const struct probe_device *device) {
         probe_result(outcome, PROBE_WORKS, "%s", "");
 }
 
-void probe_double(struct outcome *outcome, const struct probe_device *device) {
+void probe_double(struct outcome *outcome, struct probe_device *device) {
     const cl_float small = ldexpf(1, -40), in[4] = {1, small, 3e38f, 1};
     cl_float out[4];
     cl_ulong config;
@@ -74,7 +74,7 @@ static bool claims_subgroups(const struct probe_device *device) {
            (probe_version(device) >= 210 && probe_number(device, ID_MAX_NUM_SUB_GROUPS) > 0);
 }
 
-static void run_subgroups(struct outcome *outcome, const struct probe_device *device, bool shuffle) {
+static void run_subgroups(struct outcome *outcome, struct probe_device *device, bool shuffle) {
     char options[48];
     cl_int out[3 * SUBGROUP_ITEMS];
     size_t items = subgroup_items(device);
@@ -89,17 +89,17 @@ static void run_subgroups(struct outcome *outcome, const struct probe_device *de
     if (probe_launch(outcome, device, &launch)) judge_subgroups(outcome, out, items);
 }
 
-void probe_subgroups(struct outcome *outcome, const struct probe_device *device) {
+void probe_subgroups(struct outcome *outcome, struct probe_device *device) {
     probe_claim_extension(outcome, device, claims_subgroups(device));
     run_subgroups(outcome, device, false);
-    *device->no_subgroups = outcome->state == PROBE_ABSENT;
+    device->no_subgroups = outcome->state == PROBE_ABSENT;
 }
 
-void probe_shuffle(struct outcome *outcome, const struct probe_device *device) {
+void probe_shuffle(struct outcome *outcome, struct probe_device *device) {
     probe_claim_extension(outcome, device,
                           probe_has_extension(device, "cl_khr_subgroup_shuffle") ||
                               probe_has_extension(device, "cl_intel_subgroups"));
-    if (*device->no_subgroups) {
+    if (device->no_subgroups) {
         probe_result(outcome, PROBE_ABSENT, "no subgroups");
         return;
     }
@@ -107,7 +107,7 @@ void probe_shuffle(struct outcome *outcome, const struct probe_device *device) {
     if (outcome->state == PROBE_WORKS) outcome->detail[0] = '\0';
 }
 
-void probe_dot(struct outcome *outcome, const struct probe_device *device) {
+void probe_dot(struct outcome *outcome, struct probe_device *device) {
     const cl_uint in[2] = {0x80017f02u, 0x037ffe05u}; /* bytes 2, 127, 1, -128 and 5, -2, 127, 3 */
     const cl_int is_signed = 2 * 5 - 127 * 2 + 1 * 127 - 128 * 3;
     const cl_int is_unsigned = 2 * 5 + 127 * 254 + 1 * 127 + 128 * 3;

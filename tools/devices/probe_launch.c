@@ -28,6 +28,11 @@ void probe_failed(struct outcome *outcome, const char *call, cl_int code) {
     probe_result(outcome, PROBE_FAILED, "%s: %s", call, cl_error_text(text, code));
 }
 
+void probe_command_failed(struct outcome *outcome, struct probe_device *device, const char *call, cl_int code) {
+    probe_failed(outcome, call, code);
+    device->doubtful = true;
+}
+
 void probe_claim(struct outcome *outcome, cl_ulong claimed) {
     outcome->claim_known = true;
     outcome->claimed = claimed;
@@ -80,7 +85,7 @@ static const char *without_place(const char *line) {
 }
 
 /* The newest OpenCL C the device has. */
-const char *probe_newest(const struct probe_device *device) {
+const char *probe_newest(struct probe_device *device) {
     cl_uint version = probe_version(device);
     return version >= 300 ? "-cl-std=CL3.0" : version >= 200 ? "-cl-std=CL2.0" : "-cl-std=CL1.2";
 }
@@ -142,7 +147,7 @@ static void release(struct pieces *pieces) {
     if (pieces->program) clReleaseProgram(pieces->program);
 }
 
-static const char *prepare(struct pieces *pieces, const struct probe_device *device, const struct launch *launch,
+static const char *prepare(struct pieces *pieces, struct probe_device *device, const struct launch *launch,
                            cl_int *code) {
     pieces->kernel = clCreateKernel(pieces->program, launch->kernel, code);
     if (!pieces->kernel) return "clCreateKernel";
@@ -165,7 +170,7 @@ static const char *prepare(struct pieces *pieces, const struct probe_device *dev
 }
 
 /* Launches and waits; *seconds is how long that took. */
-static const char *run_once(double *seconds, const struct pieces *pieces, const struct probe_device *device,
+static const char *run_once(double *seconds, const struct pieces *pieces, struct probe_device *device,
                             const struct launch *launch, cl_int *code) {
     double begin = tool_clock_ms();
     *code = clEnqueueNDRangeKernel(device->queue, pieces->kernel, 1, NULL, &launch->global,
@@ -176,7 +181,7 @@ static const char *run_once(double *seconds, const struct pieces *pieces, const 
     return *code == CL_SUCCESS ? NULL : "clFinish";
 }
 
-static const char *run(const struct pieces *pieces, const struct probe_device *device, const struct launch *launch,
+static const char *run(const struct pieces *pieces, struct probe_device *device, const struct launch *launch,
                        cl_int *code) {
     double seconds;
     const char *failed = run_once(&seconds, pieces, device, launch, code);
@@ -185,25 +190,27 @@ static const char *run(const struct pieces *pieces, const struct probe_device *d
     return *code == CL_SUCCESS ? NULL : "clEnqueueReadBuffer";
 }
 
-bool probe_launch(struct outcome *outcome, const struct probe_device *device, const struct launch *launch) {
+bool probe_launch(struct outcome *outcome, struct probe_device *device, const struct launch *launch) {
     struct pieces pieces = {NULL, NULL, NULL, NULL};
     cl_int code = CL_SUCCESS;
     pieces.program = probe_build(outcome, device, launch->source, launch->options);
     if (!pieces.program) return false;
     const char *failed = prepare(&pieces, device, launch, &code);
-    if (!failed) failed = run(&pieces, device, launch, &code);
+    const char *stopped = failed ? NULL : run(&pieces, device, launch, &code);
     /* Oclgrind reports a success, leaves the error in the log and the program without its kernel. */
     if (failed && code == CL_INVALID_KERNEL_NAME)
         build_failed(outcome, device, pieces.program);
     else if (failed)
         probe_failed(outcome, failed, code);
+    else if (stopped)
+        probe_command_failed(outcome, device, stopped, code);
     release(&pieces);
-    return !failed;
+    return !failed && !stopped;
 }
 
 /* In turns, so that a busy machine is as unkind to the one as to the other; the best of each counts. The first run
  * compiles on some implementations, so it is not one of those that count. */
-static const char *race(double best[2], const struct pieces pieces[2], const struct probe_device *device,
+static const char *race(double best[2], const struct pieces pieces[2], struct probe_device *device,
                         const struct launch launches[2], cl_int *code) {
     double seconds;
     for (int i = 0; i < 2 * (1 + TIMED_RUNS); i++) {
@@ -214,12 +221,12 @@ static const char *race(double best[2], const struct pieces pieces[2], const str
     return NULL;
 }
 
-bool probe_race(double *ratio, struct outcome *outcome, const struct probe_device *device,
-                const struct launch launches[2], double suspicious) {
+bool probe_race(double *ratio, struct outcome *outcome, struct probe_device *device, const struct launch launches[2],
+                double suspicious) {
     struct pieces pieces[2] = {{NULL, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL}};
     double best[2] = {1e30, 1e30};
     cl_int code = CL_SUCCESS;
-    const char *failed = NULL;
+    const char *failed = NULL, *stopped = NULL;
     bool built = true;
     *ratio = 1;
     for (int i = 0; i < 2 && built && !failed; i++) {
@@ -227,12 +234,14 @@ bool probe_race(double *ratio, struct outcome *outcome, const struct probe_devic
         built = pieces[i].program != NULL;
         if (built) failed = prepare(&pieces[i], device, &launches[i], &code);
     }
-    for (int round = 0; round < RACES && built && !failed && (round == 0 || *ratio > suspicious); round++) {
-        failed = race(best, pieces, device, launches, &code);
-        if (!failed && best[1] > 0) *ratio = best[0] / best[1];
-    }
     if (failed) probe_failed(outcome, failed, code);
+    built = built && !failed;
+    for (int round = 0; round < RACES && built && !stopped && (round == 0 || *ratio > suspicious); round++) {
+        stopped = race(best, pieces, device, launches, &code);
+        if (!stopped && best[1] > 0) *ratio = best[0] / best[1];
+    }
+    if (stopped) probe_command_failed(outcome, device, stopped, code);
     release(&pieces[0]);
     release(&pieces[1]);
-    return built && !failed;
+    return built && !stopped;
 }

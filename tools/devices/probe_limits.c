@@ -23,15 +23,15 @@ static bool set_args(struct outcome *outcome, cl_kernel kernel, cl_uint count, c
     return true;
 }
 
-static bool run_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t global,
+static bool run_kernel(struct outcome *outcome, struct probe_device *device, cl_kernel kernel, size_t global,
                        const size_t *local) {
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel, 1, NULL, &global, local, 0, NULL, NULL);
     if (code != CL_SUCCESS) {
-        probe_failed(outcome, "clEnqueueNDRangeKernel", code);
+        probe_command_failed(outcome, device, "clEnqueueNDRangeKernel", code);
         return false;
     }
     code = clFinish(device->queue);
-    if (code != CL_SUCCESS) probe_failed(outcome, "clFinish", code);
+    if (code != CL_SUCCESS) probe_command_failed(outcome, device, "clFinish", code);
     return code == CL_SUCCESS;
 }
 
@@ -53,7 +53,7 @@ static void judge_loops(struct outcome *outcome, cl_uint value, int total) {
     }
 }
 
-void probe_loops(struct outcome *outcome, const struct probe_device *device) {
+void probe_loops(struct outcome *outcome, struct probe_device *device) {
     /* A simulator takes its time; only compilers were seen to cut loops short. */
     const cl_int kind = 0, outer = device->kind == QKV_DEVICE_SIMULATOR ? 20 : OUTER, inner = outer;
     const size_t one = 1;
@@ -74,7 +74,7 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
         if (code == CL_SUCCESS)
             judge_loops(outcome, value, outer * inner);
         else
-            probe_failed(outcome, "clEnqueueReadBuffer", code);
+            probe_command_failed(outcome, device, "clEnqueueReadBuffer", code);
     }
     if (kernel) clReleaseKernel(kernel);
     if (out) clReleaseMemObject(out);
@@ -84,24 +84,31 @@ void probe_loops(struct outcome *outcome, const struct probe_device *device) {
 /* Between the largest size that works and the smallest that does not, this often. */
 #define HALVINGS 10
 
+typedef bool attempt_function(struct outcome *, struct probe_device *, size_t);
+
+/* What was too large may have cost the context: the next attempt is not to suffer for it. */
+static bool attempt_anew(struct outcome *outcome, struct probe_device *device, size_t size, attempt_function *attempt) {
+    return probe_renew(outcome, device) && attempt(outcome, device, size);
+}
+
 /*
  * `size` itself; where that fails, by halves between what works and what does not, and if nothing does `least`. The
  * outcome's value is what works, its detail what went wrong at `size`. Sizes are multiples of `unit` but for `least`.
  */
-static void largest_working(struct outcome *outcome, const struct probe_device *device, size_t size, size_t unit,
-                            size_t least, bool (*attempt)(struct outcome *, const struct probe_device *, size_t)) {
+static void largest_working(struct outcome *outcome, struct probe_device *device, size_t size, size_t unit,
+                            size_t least, attempt_function *attempt) {
     size_t low = 0, high = size;
     bool good = attempt(outcome, device, size);
     const struct outcome first = *outcome;
     for (int i = 0; i < HALVINGS && !good; i++) {
         size_t middle = (low + (high - low) / 2) / unit * unit;
         if (middle == low) break;
-        if (attempt(outcome, device, middle))
+        if (attempt_anew(outcome, device, middle, attempt))
             low = middle;
         else
             high = middle;
     }
-    if (!good && low == 0 && least < high && attempt(outcome, device, least)) low = least;
+    if (!good && low == 0 && least < high && attempt_anew(outcome, device, least, attempt)) low = least;
     outcome->value = good ? size : low;
     outcome->has_value = outcome->value > 0;
     if (good)
@@ -110,7 +117,7 @@ static void largest_working(struct outcome *outcome, const struct probe_device *
         probe_result(outcome, low > 0 ? PROBE_WORKS : first.state, "%s", first.detail);
 }
 
-static bool attempt_group(struct outcome *outcome, const struct probe_device *device, size_t items) {
+static bool attempt_group(struct outcome *outcome, struct probe_device *device, size_t items) {
     cl_uint *out = items <= SIZE_MAX / (2 * sizeof *out) ? malloc(2 * items * sizeof *out) : NULL;
     if (!out) {
         probe_result(outcome, PROBE_FAILED, "no memory for %zu work-items", items);
@@ -143,7 +150,7 @@ static size_t first_axis(const struct probe_device *device) {
     return clGetDeviceInfo(device->id, CL_DEVICE_MAX_WORK_ITEM_SIZES, bytes, sizes, NULL) == CL_SUCCESS ? sizes[0] : 0;
 }
 
-void probe_group_size(struct outcome *outcome, const struct probe_device *device) {
+void probe_group_size(struct outcome *outcome, struct probe_device *device) {
     const size_t axis = first_axis(device);
     cl_ulong number;
     const bool known = probe_query(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, &number);
@@ -153,7 +160,7 @@ void probe_group_size(struct outcome *outcome, const struct probe_device *device
     largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, 1, attempt_group);
 }
 
-static bool local_kernel(struct outcome *outcome, const struct probe_device *device, cl_kernel kernel, size_t bytes) {
+static bool local_kernel(struct outcome *outcome, struct probe_device *device, cl_kernel kernel, size_t bytes) {
     enum { MOST = 64 };
     cl_uint wrong[MOST] = {0};
     cl_ulong most = probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
@@ -169,7 +176,7 @@ static bool local_kernel(struct outcome *outcome, const struct probe_device *dev
     const void *const values[] = {&out, &words, NULL};
     bool good = set_args(outcome, kernel, 3, sizes, values) && run_kernel(outcome, device, kernel, items, &items);
     code = good ? clEnqueueReadBuffer(device->queue, out, CL_TRUE, 0, items * 4, wrong, 0, NULL, NULL) : CL_SUCCESS;
-    if (code != CL_SUCCESS) probe_failed(outcome, "clEnqueueReadBuffer", code);
+    if (code != CL_SUCCESS) probe_command_failed(outcome, device, "clEnqueueReadBuffer", code);
     clReleaseMemObject(out);
     for (size_t i = 0; i < items && good; i++)
         if (wrong[i]) {
@@ -180,7 +187,7 @@ static bool local_kernel(struct outcome *outcome, const struct probe_device *dev
     return good && code == CL_SUCCESS;
 }
 
-static bool attempt_local(struct outcome *outcome, const struct probe_device *device, size_t bytes) {
+static bool attempt_local(struct outcome *outcome, struct probe_device *device, size_t bytes) {
     cl_int code;
     bytes &= ~(size_t)3;
     cl_program program = probe_build(outcome, device, tool_source_probe_limits, baseline);
@@ -193,7 +200,7 @@ static bool attempt_local(struct outcome *outcome, const struct probe_device *de
     return good;
 }
 
-void probe_local_memory(struct outcome *outcome, const struct probe_device *device) {
+void probe_local_memory(struct outcome *outcome, struct probe_device *device) {
     cl_ulong number;
     if (probe_query(device, CL_DEVICE_LOCAL_MEM_SIZE, &number)) probe_claim(outcome, number);
     /* Where nothing is known, what OpenCL demands. */

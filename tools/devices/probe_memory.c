@@ -62,7 +62,7 @@ struct memory_kernels {
     cl_mem wrong;
 };
 
-static cl_int run(const struct memory_kernels *kernels, const struct probe_device *device, cl_mem data, cl_ulong words,
+static cl_int run(const struct memory_kernels *kernels, struct probe_device *device, cl_mem data, cl_ulong words,
                   cl_uint *wrong) {
     const cl_ulong step = STEP;
     const size_t items = (size_t)((words + STEP - 1) / STEP) + 1;
@@ -81,12 +81,43 @@ static cl_int run(const struct memory_kernels *kernels, const struct probe_devic
     return clEnqueueReadBuffer(device->queue, kernels->wrong, CL_TRUE, 0, sizeof *wrong, wrong, 0, NULL, NULL);
 }
 
-static bool attempt(struct outcome *outcome, const struct memory_kernels *kernels, const struct probe_device *device,
+static bool prepare(struct outcome *outcome, struct memory_kernels *kernels, const struct probe_device *device) {
+    cl_int code = CL_SUCCESS;
+    kernels->program = probe_build(outcome, device, tool_source_probe_limits, "-cl-std=CL1.2");
+    if (!kernels->program) return false;
+    kernels->fill = clCreateKernel(kernels->program, "memory_fill", &code);
+    if (kernels->fill) kernels->check = clCreateKernel(kernels->program, "memory_check", &code);
+    if (kernels->check)
+        kernels->wrong = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof(cl_uint), NULL, &code);
+    if (!kernels->wrong) probe_failed(outcome, kernels->check ? "clCreateBuffer" : "clCreateKernel", code);
+    return kernels->wrong != NULL;
+}
+
+static void release(struct memory_kernels *kernels) {
+    if (kernels->wrong) clReleaseMemObject(kernels->wrong);
+    if (kernels->check) clReleaseKernel(kernels->check);
+    if (kernels->fill) clReleaseKernel(kernels->fill);
+    if (kernels->program) clReleaseProgram(kernels->program);
+    *kernels = (struct memory_kernels){NULL, NULL, NULL, NULL};
+}
+
+/* What was too large may have cost the context, and all that was made in it. */
+static bool prepare_anew(struct outcome *outcome, struct memory_kernels *kernels, struct probe_device *device) {
+    if (!device->doubtful) return true;
+    release(kernels);
+    return probe_renew(outcome, device) && prepare(outcome, kernels, device);
+}
+
+static bool attempt(struct outcome *outcome, struct memory_kernels *kernels, struct probe_device *device,
                     cl_ulong bytes) {
     cl_uint wrong = 0;
+    if (!prepare_anew(outcome, kernels, device)) return false;
     cl_int code = clEnqueueWriteBuffer(device->queue, kernels->wrong, CL_TRUE, 0, sizeof wrong, &wrong, 0, NULL, NULL);
-    cl_mem data = NULL;
-    if (code == CL_SUCCESS) data = clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
+    if (code != CL_SUCCESS) {
+        probe_command_failed(outcome, device, "clEnqueueWriteBuffer", code);
+        return false;
+    }
+    cl_mem data = clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
     if (!data) {
         probe_failed(outcome, "clCreateBuffer", code);
         return false;
@@ -94,14 +125,14 @@ static bool attempt(struct outcome *outcome, const struct memory_kernels *kernel
     code = run(kernels, device, data, bytes / 4, &wrong);
     clReleaseMemObject(data);
     if (code != CL_SUCCESS)
-        probe_failed(outcome, "writing it", code);
+        probe_command_failed(outcome, device, "writing it", code);
     else if (wrong)
         probe_result(outcome, PROBE_WRONG, "%u words are not what was written", (unsigned)wrong);
     return code == CL_SUCCESS && !wrong;
 }
 
 /* The claim itself first; then by halves between what works and what does not. */
-static void search(struct outcome *outcome, const struct memory_kernels *kernels, const struct probe_device *device,
+static void search(struct outcome *outcome, struct memory_kernels *kernels, struct probe_device *device,
                    cl_ulong most) {
     char text[32], first[PROBE_DETAIL_MAX - 64];
     cl_ulong low = 0, high = most;
@@ -128,9 +159,8 @@ static void search(struct outcome *outcome, const struct memory_kernels *kernels
     probe_result(outcome, low > 0 ? PROBE_WORKS : state, "%s fails: %s", text, first);
 }
 
-void probe_allocation(struct outcome *outcome, const struct probe_device *device) {
+void probe_allocation(struct outcome *outcome, struct probe_device *device) {
     struct memory_kernels kernels = {NULL, NULL, NULL, NULL};
-    cl_int code = CL_SUCCESS;
     cl_ulong claimed, most;
     bool of_host;
     cl_ulong quarter = (device_free(device, &of_host) / 4) & ~(cl_ulong)4095;
@@ -140,19 +170,8 @@ void probe_allocation(struct outcome *outcome, const struct probe_device *device
     outcome->capped = !device->measure_memory && quarter && quarter < most;
     if (outcome->capped) most = quarter;
     if (most > SIZE_MAX) most = SIZE_MAX & ~(size_t)4095;
-    kernels.program = probe_build(outcome, device, tool_source_probe_limits, "-cl-std=CL1.2");
-    if (!kernels.program) return;
-    kernels.fill = clCreateKernel(kernels.program, "memory_fill", &code);
-    if (kernels.fill) kernels.check = clCreateKernel(kernels.program, "memory_check", &code);
-    if (kernels.check) kernels.wrong = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof(cl_uint), NULL, &code);
-    if (kernels.wrong)
-        search(outcome, &kernels, device, most);
-    else
-        probe_failed(outcome, kernels.check ? "clCreateBuffer" : "clCreateKernel", code);
+    if (prepare(outcome, &kernels, device)) search(outcome, &kernels, device, most);
     if (outcome->capped && outcome->state == PROBE_WORKS && !outcome->detail[0])
         probe_result(outcome, PROBE_WORKS, "no more was tried; --measure-memory tries all");
-    if (kernels.wrong) clReleaseMemObject(kernels.wrong);
-    if (kernels.check) clReleaseKernel(kernels.check);
-    if (kernels.fill) clReleaseKernel(kernels.fill);
-    clReleaseProgram(kernels.program);
+    release(&kernels);
 }

@@ -8,7 +8,7 @@
 #define BASELINE "-cl-std=CL1.2"
 #define FAST 2.0
 
-static bool run_numbers(struct outcome *outcome, const struct probe_device *device, const char *kernel, void *out,
+static bool run_numbers(struct outcome *outcome, struct probe_device *device, const char *kernel, void *out,
                         size_t out_bytes, const void *in, size_t in_bytes) {
     char options[64];
     snprintf(options, sizeof options, BASELINE " -DPROBE_%s", kernel);
@@ -23,7 +23,7 @@ static bool run_numbers(struct outcome *outcome, const struct probe_device *devi
     return probe_launch(outcome, device, &launch);
 }
 
-void probe_basic(struct outcome *outcome, const struct probe_device *device) {
+void probe_basic(struct outcome *outcome, struct probe_device *device) {
     enum { ITEMS = 1000 };
     cl_int in[ITEMS], out[ITEMS];
     for (int i = 0; i < ITEMS; i++)
@@ -46,7 +46,7 @@ void probe_basic(struct outcome *outcome, const struct probe_device *device) {
     probe_result(outcome, PROBE_WORKS, "%s", "");
 }
 
-void probe_denormals(struct outcome *outcome, const struct probe_device *device) {
+void probe_denormals(struct outcome *outcome, struct probe_device *device) {
     const float smallest = ldexpf(1, -149);
     const cl_float in[4] = {ldexpf(1, -126), 0.5f, smallest, ldexpf(1, 24)};
     cl_float out[3];
@@ -61,7 +61,7 @@ void probe_denormals(struct outcome *outcome, const struct probe_device *device)
                      results || operands ? "" : " and", operands ? "" : " as operands");
 }
 
-void probe_infinities(struct outcome *outcome, const struct probe_device *device) {
+void probe_infinities(struct outcome *outcome, struct probe_device *device) {
     static const char *const what[] = {
         "1e30 * 1e30 is not infinite", "infinity - infinity is not NaN", "the constant INFINITY is not infinite",
         "fmax(-INFINITY, 3) is not 3", "exp(-infinity) is not 0",        "isinf(infinity) is false",
@@ -89,7 +89,7 @@ void probe_infinities(struct outcome *outcome, const struct probe_device *device
 }
 
 /* OpenCL C has vload_half() and vstore_half() without any extension. */
-void probe_half_storage(struct outcome *outcome, const struct probe_device *device) {
+void probe_half_storage(struct outcome *outcome, struct probe_device *device) {
     const cl_ushort in[8] = {0x3c00, 0xc100, 0x7bff, 0x0001, 0x7c00, 0x8000, 0, 0};
     const float expected[6] = {1, -2.5f, 65504, ldexpf(1, -24), INFINITY, 0};
     cl_float out[10];
@@ -117,7 +117,7 @@ static cl_ulong high_product(cl_ulong a, cl_ulong b) {
     return ah * bh + (middle >> 32) + ((al * bh + (middle & 0xffffffffu)) >> 32);
 }
 
-void probe_wide_integers(struct outcome *outcome, const struct probe_device *device) {
+void probe_wide_integers(struct outcome *outcome, struct probe_device *device) {
     const cl_ulong in[2] = {0x123456789abcdef1u, 0x00000fedcba98765u};
     const cl_ulong expected[5] = {in[0] * in[1], in[0] + in[1], in[0] >> 33, high_product(in[0], in[1]), in[0] / in[1]};
     cl_ulong out[6];
@@ -137,7 +137,7 @@ void probe_wide_integers(struct outcome *outcome, const struct probe_device *dev
 }
 
 /* How many times as long a chain of fma() takes as one of mad(). */
-static bool time_chains(double *ratio, struct outcome *outcome, const struct probe_device *device) {
+static bool time_chains(double *ratio, struct outcome *outcome, struct probe_device *device) {
     const cl_float in[2] = {0.999f, 0.001f};
     const cl_int steps = 30000;
     cl_float out[2][4];
@@ -160,7 +160,7 @@ static bool time_chains(double *ratio, struct outcome *outcome, const struct pro
  * One instruction on one device and a software routine on another. mad() may be two instructions, so less than twice its
  * time (FAST) is fast. The compiler claims it with FP_FAST_FMAF.
  */
-void probe_fma(struct outcome *outcome, const struct probe_device *device) {
+void probe_fma(struct outcome *outcome, struct probe_device *device) {
     const float a = 1 + ldexpf(1, -12);
     const cl_float in[3] = {a, a, -(1 + ldexpf(1, -11))};
     cl_float out[2];

@@ -71,18 +71,16 @@ static char *device_extensions(cl_device_id device, bool *known) {
     return text;
 }
 
-/* False, with the outcome filled, where the device cannot even be opened. */
-static bool open_device(struct probe_device *device, struct outcome *outcome, const qkv_device_info *info) {
-    const cl_context_properties wanted[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)info->platform_id, 0};
+static void close_context(struct probe_device *device) {
+    if (device->queue) clReleaseCommandQueue(device->queue);
+    if (device->context) clReleaseContext(device->context);
+    device->queue = NULL;
+    device->context = NULL;
+}
+
+static bool open_context(struct probe_device *device, struct outcome *outcome) {
+    const cl_context_properties wanted[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)device->platform, 0};
     cl_int code;
-    device->id = info->device_id;
-    device->platform = info->platform_id;
-    device->kind = info->kind;
-    device->extensions = device_extensions(info->device_id, &device->extensions_known);
-    if (!device->extensions) {
-        probe_result(outcome, PROBE_FAILED, "out of memory");
-        return false;
-    }
     device->context = clCreateContext(wanted, 1, &device->id, NULL, NULL, &code);
     if (!device->context) {
         probe_failed(outcome, "clCreateContext", code);
@@ -93,10 +91,39 @@ static bool open_device(struct probe_device *device, struct outcome *outcome, co
     return device->queue != NULL;
 }
 
+/* False, with the outcome filled, where the device cannot even be opened. */
+static bool open_device(struct probe_device *device, struct outcome *outcome, const qkv_device_info *info) {
+    device->id = info->device_id;
+    device->platform = info->platform_id;
+    device->kind = info->kind;
+    device->extensions = device_extensions(info->device_id, &device->extensions_known);
+    if (!device->extensions) {
+        probe_result(outcome, PROBE_FAILED, "out of memory");
+        return false;
+    }
+    return open_context(device, outcome);
+}
+
 static void close_device(struct probe_device *device) {
-    if (device->queue) clReleaseCommandQueue(device->queue);
-    if (device->context) clReleaseContext(device->context);
+    close_context(device);
     free(device->extensions);
+}
+
+bool probe_renew(struct outcome *outcome, struct probe_device *device) {
+    if (!device->doubtful) return true;
+    close_context(device);
+    if (!open_context(device, outcome)) return false;
+    device->doubtful = false;
+    return true;
+}
+
+/* Where a command failed: is there a context in which the smallest of kernels runs? What does not compile says nothing. */
+static bool recovers(struct probe_device *device) {
+    struct outcome outcome = {.state = PROBE_WORKS};
+    if (!device->doubtful) return true;
+    if (!probe_renew(&outcome, device)) return false;
+    probe_basic(&outcome, device);
+    return outcome.state != PROBE_FAILED;
 }
 
 static json_t *outcome_value(const struct probe *probe, const struct outcome *outcome) {
@@ -128,15 +155,18 @@ static void end_words(void) {
     if (write(STDERR_FILENO, blank, sizeof blank - 1) < 0) return;
 }
 
-/* Each probe is announced before it runs, so that a crash has a name. */
-static void run_probes(const struct probe_device *device, size_t from) {
+/* Each probe is announced before it runs, so that a crash has a name. False where this process is of no more use to those
+ * that are left. */
+static bool run_probes(struct probe_device *device, size_t from) {
     for (size_t i = from; i < num_probes; i++) {
+        if (i > from && !recovers(device)) return false;
         struct outcome outcome = {.state = PROBE_WORKS};
         end_words();
         tell("begin", probes[i].key, NULL);
         probes[i].run(&outcome, device);
         tell("end", probes[i].key, outcome_value(&probes[i], &outcome));
     }
+    return true;
 }
 
 static const qkv_device_info *find_device(const qkv_device_list *list, const char *selector) {
@@ -146,8 +176,8 @@ static const qkv_device_info *find_device(const qkv_device_list *list, const cha
 }
 
 int child_probe(const char *selector, size_t from, bool measure_memory) {
-    bool no_subgroups = false;
-    struct probe_device device = {.measure_memory = measure_memory, .no_subgroups = &no_subgroups};
+    struct probe_device device = {.measure_memory = measure_memory};
+    bool good = true;
     struct outcome outcome = {.state = PROBE_WORKS};
     qkv_device_list *list;
     if (from >= num_probes) return 2;
@@ -156,10 +186,10 @@ int child_probe(const char *selector, size_t from, bool measure_memory) {
     const qkv_device_info *info = find_device(list, selector);
     if (!info) probe_result(&outcome, PROBE_FAILED, "the device is no longer there");
     if (info && open_device(&device, &outcome, info))
-        run_probes(&device, from);
+        good = run_probes(&device, from);
     else
         tell("end", probes[from].key, outcome_value(&probes[from], &outcome));
     close_device(&device);
     qkv_device_list_destroy(list);
-    return 0;
+    return good ? 0 : 1;
 }

@@ -42,6 +42,11 @@ static void put(struct trial *trial, enum probe_state state, const char *detail)
     trial->running = false;
 }
 
+/* It did something, and ended between two probes: no probe is to blame, another child does the rest. */
+static bool leaves_rest(const struct trial *trial, const struct child_end *end, size_t first) {
+    return trial->next > first && !trial->running && !end->timed_out;
+}
+
 /* The probe that brought the child down. True if another child should go on after it. */
 static bool blame(struct trial *trial, const struct child_end *end, double limit, size_t crashes) {
     char what[96], detail[400];
@@ -78,13 +83,15 @@ void try_device(json_t *device, const struct options *options, size_t number, si
     snprintf(label, sizeof label, "trying %s (%zu of %zu)", selector, number, count);
     tool_progress_start(&trial.progress, label, num_probes);
     while (go_on && trial.next < num_probes) {
+        const size_t first = trial.next;
         struct child_end end;
         double left = options->seconds - (tool_clock_ms() - begin) * 1e-3;
         snprintf(from, sizeof from, "%zu", trial.next);
         const char *const arguments[] = {"probe", selector, from, options->measure_memory ? "memory" : "", NULL};
         if (left <= 0 || !child_run(&end, arguments, left, take_outcome, &trial)) break;
         if (trial.next == num_probes) break;
-        go_on = !essential_failed(&trial) && blame(&trial, &end, options->seconds, ++crashes);
+        go_on = !essential_failed(&trial) &&
+                (leaves_rest(&trial, &end, first) || blame(&trial, &end, options->seconds, ++crashes));
     }
     while (trial.next < num_probes)
         put(&trial, PROBE_SKIPPED, crashes ? "after that crash" : "");
