@@ -7,9 +7,11 @@
  *   FAKE_DRIVER_DEVICES=0                 the platform has no device
  *   FAKE_DRIVER_FAIL                      the query that fails, as a number: 0x102C
  *   FAKE_DRIVER_EMPTY, FAKE_DRIVER_HUGE   the query that is answered with no byte, or with 2^64 - 1
+ *   FAKE_DRIVER_DELAY                     milliseconds that listing its platforms takes
  *   FAKE_DRIVER_NAME                      the device's name
  *   FAKE_DRIVER_COMPILER=0                the device has no compiler
  */
+#define _DEFAULT_SOURCE 1 /* usleep() */
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
 #include <CL/cl_icd.h>
@@ -133,7 +135,9 @@ static cl_context CL_API_CALL create_context(const cl_context_properties *proper
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clIcdGetPlatformIDsKHR(cl_uint room, cl_platform_id *out, cl_uint *count) {
+    const char *delay = getenv("FAKE_DRIVER_DELAY");
     reach("clIcdGetPlatformIDsKHR");
+    if (delay) (void)usleep((useconds_t)(strtoul(delay, NULL, 10) * 1000));
     dispatch.clGetPlatformInfo = platform_info;
     dispatch.clGetDeviceIDs = device_ids;
     dispatch.clGetDeviceInfo = device_info;

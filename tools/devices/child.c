@@ -172,23 +172,39 @@ static void pause_ms(int milliseconds) {
     (void)poll(NULL, 0, milliseconds);
 }
 
+/* The two pipes from the child. */
+struct ears {
+    struct reader *reader;
+    int channel, words;
+    size_t used; /* of the words' last line */
+    bool talks;
+};
+
+/* False where nothing came within that time. */
+static bool listen_to(struct ears *ears, int milliseconds) {
+    struct child_end *end = ears->reader->end;
+    struct pollfd fds[2] = {{ears->reader->open ? ears->channel : -1, POLLIN, 0},
+                            {ears->talks ? ears->words : -1, POLLIN, 0}};
+    (void)poll(fds, 2, milliseconds);
+    if (fds[0].revents) read_channel(ears->reader, ears->channel);
+    if (fds[1].revents) ears->talks = read_words(end->words, sizeof end->words, &ears->used, ears->words);
+    return fds[0].revents || fds[1].revents;
+}
+
 /* Reads until the child is gone or its time is up. */
-static void follow(struct child_end *end, struct reader *reader, pid_t child, int channel, int words, double seconds) {
-    double deadline = tool_clock_ms() + seconds * 1e3;
-    size_t used = 0;
-    bool talks = true, gone = false;
-    while (!gone) {
-        struct pollfd fds[2] = {{reader->open ? channel : -1, POLLIN, 0}, {talks ? words : -1, POLLIN, 0}};
-        double left = deadline - tool_clock_ms();
-        if (left <= 0) break;
+static void follow(struct child_end *end, struct ears *ears, pid_t child, double seconds) {
+    double deadline = tool_clock_ms() + seconds * 1e3, left = seconds * 1e3;
+    bool gone = false;
+    while (!gone && left > 0) {
         /* Both pipes end with the child, unless it left one to a program of its own: so look after it as well. */
-        (void)poll(fds, 2, left < 50 ? (int)left + 1 : 50);
-        if (fds[0].revents) read_channel(reader, channel);
-        if (fds[1].revents) talks = read_words(end->words, sizeof end->words, &used, words);
-        if (!fds[0].revents && !fds[1].revents) gone = reap(end, child);
+        if (!listen_to(ears, left < 50 ? (int)left + 1 : 50)) gone = reap(end, child);
+        left = deadline - tool_clock_ms();
     }
     if (gone) {
         (void)kill(-child, SIGKILL);
+        /* What it wrote after that last look; who outlives it and goes on talking is not heard for ever. */
+        while (listen_to(ears, 0) && tool_clock_ms() < deadline)
+            continue;
         return;
     }
     end->timed_out = true;
@@ -236,7 +252,8 @@ bool child_run(struct child_end *end, const char *const *arguments, double secon
     running_group = child > 0 ? (sig_atomic_t)child : 0;
     (void)close(channel[1]);
     (void)close(words[1]);
-    if (child > 0) follow(end, &reader, child, channel[0], words[0], seconds);
+    struct ears ears = {.reader = &reader, .channel = channel[0], .words = words[0], .talks = true};
+    if (child > 0) follow(end, &ears, child, seconds);
     running_group = 0;
     (void)close(channel[0]);
     (void)close(words[0]);
