@@ -49,6 +49,12 @@ expect "nor where the tool itself is stopped" none_left "QKV_TEST_MARK=$$-2"
 # The listing takes a while; all of it is written, and the child gone, between a look at the pipes and one at the child.
 with LD_PRELOAD="$standins/late_wait.so" FAKE_DRIVER_DELAY=200 -- --summary --no-probe
 expect "a child's last words are heard, however soon it ends after them" has '^0:0  Fake GPU' out
+with FAKE_DRIVER_OLD=1 -- --json --no-probe
+expect "a device of OpenCL 1.1 is not asked what 1.2 brought" json "$work/out" \
+    '(lambda x: x["device_version"] == "OpenCL 1.1 fake" and x["errors"] == {} and
+        all(x[k] is None for k in ("linker_available", "partitions", "printf_buffer", "built_in_kernels", "double_fp")))(d["devices"][0])'
+with FAKE_DRIVER_OLD=1 -- --all --no-probe
+expect "so nothing failed" lacks 'query failed' out
 with FAKE_DRIVER_FAIL=0x102C -- --json --no-probe
 expect "a query that fails: null, and the error" json "$work/out" \
     'd["devices"][0]["vendor"] is None and d["devices"][0]["errors"] == {"vendor": "CL_OUT_OF_RESOURCES (-5)"}'

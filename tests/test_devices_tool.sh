@@ -307,6 +307,11 @@ if has 'a lie' out; then
     json "$work/all.json" 'any(x["auto"] and x["probes"]["local_bytes"]["state"] != "works" for x in d["devices"])' ||
         expect "too much local memory is a fault: what is less works" found local_bytes '0 < o["value"] <= 4096'
     expect "too much local memory: no other probe failed" unharmed local_bytes
+    lying 'kernel=WORK_GROUP_SIZE:1; most=group:1' --json -d auto
+    expect "kernels that run in groups of one only: local memory works all the same" json "$work/out" \
+        '(lambda p: p["group_size"]["value"] == 1 and all(
+            p["local_bytes"]["state"] == x["probes"]["local_bytes"]["state"]
+            for x in json.load(open("'"$work/all.json"'"))["devices"] if x["auto"]))(d["devices"][0]["probes"])'
 else
     skip "what drivers say: this loader has no layers, or the layer was not built"
 fi

@@ -8,6 +8,7 @@
  *   FAKE_DRIVER_FAIL                      the query that fails, as a number: 0x102C
  *   FAKE_DRIVER_EMPTY, FAKE_DRIVER_HUGE   the query that is answered with no byte, or with 2^64 - 1
  *   FAKE_DRIVER_DELAY                     milliseconds that listing its platforms takes
+ *   FAKE_DRIVER_OLD                       the device has OpenCL 1.1, and knows no query of later ones
  *   FAKE_DRIVER_NAME                      the device's name
  *   FAKE_DRIVER_COMPILER=0                the device has no compiler
  */
@@ -84,9 +85,9 @@ static const char *text_of(cl_device_info name) {
     case CL_DEVICE_VENDOR:
         return "Fake \033[31mvendor";
     case CL_DEVICE_VERSION:
-        return "OpenCL 1.2 fake";
+        return getenv("FAKE_DRIVER_OLD") ? "OpenCL 1.1 fake" : "OpenCL 1.2 fake";
     case CL_DEVICE_OPENCL_C_VERSION:
-        return "OpenCL C 1.2 fake";
+        return getenv("FAKE_DRIVER_OLD") ? "OpenCL C 1.1 fake" : "OpenCL C 1.2 fake";
     case CL_DRIVER_VERSION:
         return "1.0";
     case CL_DEVICE_EXTENSIONS:
@@ -96,6 +97,12 @@ static const char *text_of(cl_device_info name) {
     default:
         return NULL;
     }
+}
+
+/* OpenCL 1.1's queries end before CL_DEVICE_LINKER_AVAILABLE, and have none of fp64. */
+static int is_unknown(cl_device_info name) {
+    return getenv("FAKE_DRIVER_OLD") && name < 0x2000 &&
+           (name >= CL_DEVICE_LINKER_AVAILABLE || name == CL_DEVICE_DOUBLE_FP_CONFIG);
 }
 
 static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size_t size, void *value,
@@ -108,6 +115,7 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
     cl_uint narrow = 1;
     (void)id;
     reach("clGetDeviceInfo");
+    if (is_unknown(name)) return CL_INVALID_VALUE;
     if (is_query("FAKE_DRIVER_FAIL", name)) return CL_OUT_OF_RESOURCES;
     if (is_query("FAKE_DRIVER_EMPTY", name)) return answer(&huge, 0, size, value, out_size);
     if (is_query("FAKE_DRIVER_HUGE", name)) return answer(&huge, sizeof huge, size, value, out_size);

@@ -160,11 +160,21 @@ void probe_group_size(struct outcome *outcome, struct probe_device *device) {
     largest_working(outcome, device, claimed, claimed > 64 ? 32 : 1, 1, attempt_group);
 }
 
+/* One driver runs kernels with barriers in groups of one only, and says so of the kernel, not of the device. */
+static size_t group_of(const struct probe_device *device, cl_kernel kernel, size_t most) {
+    cl_ulong of_device = probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    size_t of_kernel = 0;
+    if (clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof of_kernel, &of_kernel, NULL) !=
+        CL_SUCCESS)
+        of_kernel = 0;
+    if (of_device && of_device < most) most = (size_t)of_device;
+    return of_kernel && of_kernel < most ? of_kernel : most;
+}
+
 static bool local_kernel(struct outcome *outcome, struct probe_device *device, cl_kernel kernel, size_t bytes) {
     enum { MOST = 64 };
     cl_uint wrong[MOST] = {0};
-    cl_ulong most = probe_number(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
-    const size_t items = most && most < MOST ? (size_t)most : MOST;
+    const size_t items = group_of(device, kernel, MOST);
     const cl_uint words = (cl_uint)(bytes / 4);
     cl_int code;
     cl_mem out = clCreateBuffer(device->context, CL_MEM_READ_WRITE, sizeof wrong, NULL, &code);

@@ -117,7 +117,7 @@ bool probe_renew(struct outcome *outcome, struct probe_device *device) {
     return true;
 }
 
-/* Where a command failed: is there a context in which the smallest of kernels runs? What does not compile says nothing. */
+/* Is there, after a command failed, a context in which the smallest kernel runs? What does not compile says nothing. */
 static bool recovers(struct probe_device *device) {
     struct outcome outcome = {.state = PROBE_WORKS};
     if (!device->doubtful) return true;
@@ -155,8 +155,8 @@ static void end_words(void) {
     if (write(STDERR_FILENO, blank, sizeof blank - 1) < 0) return;
 }
 
-/* Each probe is announced before it runs, so that a crash has a name. False where this process is of no more use to those
- * that are left. */
+/* Each probe is announced before it runs, so that a crash has a name. False where this process is of no more use to
+ * those that are left. */
 static bool run_probes(struct probe_device *device, size_t from) {
     for (size_t i = from; i < num_probes; i++) {
         if (i > from && !recovers(device)) return false;

@@ -68,6 +68,11 @@ static const struct value_name enqueue_flags[] = {{1, "supported"}, {2, "replace
     { #key, "CL_" #name, label, NULL, section, type, CL_##name, NULL, NULL }
 #define COLUMN(key, name, label, heading, section, type)                                                               \
     { #key, "CL_" #name, label, heading, section, type, CL_##name, NULL, NULL }
+/* What OpenCL 1.2 brought, and its headers name. */
+#define ASK_1_2(key, name, label, section, type)                                                                       \
+    { #key, "CL_" #name, label, NULL, section, type, CL_##name, NULL, "1.2" }
+#define NAMED_1_2(key, name, label, section, type, names)                                                              \
+    { #key, "CL_" #name, label, NULL, section, type, CL_##name, names, "1.2" }
 #define NAMED(key, name, label, section, type, names)                                                                  \
     { #key, "CL_" #name, label, NULL, section, type, CL_##name, names, NULL }
 /* What they do not. */
@@ -124,16 +129,16 @@ const struct property properties[] = {
 
     ASK(available, DEVICE_AVAILABLE, "available", SECTION_PROCESSOR, VALUE_FLAG),
     ASK(compiler_available, DEVICE_COMPILER_AVAILABLE, "has a compiler", SECTION_PROCESSOR, VALUE_FLAG),
-    ASK(linker_available, DEVICE_LINKER_AVAILABLE, "has a linker", SECTION_PROCESSOR, VALUE_FLAG),
+    ASK_1_2(linker_available, DEVICE_LINKER_AVAILABLE, "has a linker", SECTION_PROCESSOR, VALUE_FLAG),
     COLUMN(compute_units, DEVICE_MAX_COMPUTE_UNITS, "compute units", "UNITS", SECTION_PROCESSOR, VALUE_COUNT),
     ASK(clock_mhz, DEVICE_MAX_CLOCK_FREQUENCY, "clock", SECTION_PROCESSOR, VALUE_MEGAHERTZ),
     ASK(address_bits, DEVICE_ADDRESS_BITS, "address bits", SECTION_PROCESSOR, VALUE_COUNT),
     ASK(little_endian, DEVICE_ENDIAN_LITTLE, "little-endian", SECTION_PROCESSOR, VALUE_FLAG),
-    ASK(max_sub_devices, DEVICE_PARTITION_MAX_SUB_DEVICES, "sub-devices, at most", SECTION_PROCESSOR, VALUE_COUNT),
-    NAMED(partitions, DEVICE_PARTITION_PROPERTIES, "can be partitioned", SECTION_PROCESSOR, VALUE_PARTITIONS,
-          partitions),
-    NAMED(affinity_domains, DEVICE_PARTITION_AFFINITY_DOMAIN, "affinity domains", SECTION_PROCESSOR, VALUE_SET,
-          affinity),
+    ASK_1_2(max_sub_devices, DEVICE_PARTITION_MAX_SUB_DEVICES, "sub-devices, at most", SECTION_PROCESSOR, VALUE_COUNT),
+    NAMED_1_2(partitions, DEVICE_PARTITION_PROPERTIES, "can be partitioned", SECTION_PROCESSOR, VALUE_PARTITIONS,
+              partitions),
+    NAMED_1_2(affinity_domains, DEVICE_PARTITION_AFFINITY_DOMAIN, "affinity domains", SECTION_PROCESSOR, VALUE_SET,
+              affinity),
 
     ASK(max_work_group_size, DEVICE_MAX_WORK_GROUP_SIZE, "work-group size, at most", SECTION_GROUPS, VALUE_COUNT),
     ASK(max_work_item_sizes, DEVICE_MAX_WORK_ITEM_SIZES, "along each axis", SECTION_GROUPS, VALUE_SIZES),
@@ -168,7 +173,8 @@ const struct property properties[] = {
           "2.0"),
 
     NAMED(single_fp, DEVICE_SINGLE_FP_CONFIG, "fp32", SECTION_FLOATS, VALUE_SET, fp_config),
-    NAMED(double_fp, DEVICE_DOUBLE_FP_CONFIG, "fp64", SECTION_FLOATS, VALUE_SET, fp_config),
+    {"double_fp", "CL_DEVICE_DOUBLE_FP_CONFIG", "fp64", NULL, SECTION_FLOATS, VALUE_SET, CL_DEVICE_DOUBLE_FP_CONFIG,
+     fp_config, "1.2 cl_khr_fp64"},
     NEWER_NAMED(half_fp, HALF_FP_CONFIG, "fp16", SECTION_FLOATS, VALUE_SET, fp_config, "cl_khr_fp16"),
     NEWER_NAMED(dot_product, INTEGER_DOT_PRODUCT_CAPABILITIES, "integer dot product", SECTION_FLOATS, VALUE_SET,
                 dot_flags, "cl_khr_integer_dot_product"),
@@ -190,8 +196,8 @@ const struct property properties[] = {
     NAMED(execution, DEVICE_EXECUTION_CAPABILITIES, "runs", SECTION_QUEUES, VALUE_SET, exec_flags),
     ASK(max_parameter_size, DEVICE_MAX_PARAMETER_SIZE, "kernel arguments, at most", SECTION_QUEUES, VALUE_BYTES),
     ASK(timer_resolution, DEVICE_PROFILING_TIMER_RESOLUTION, "profiling timer", SECTION_QUEUES, VALUE_NANOSECONDS),
-    ASK(printf_buffer, DEVICE_PRINTF_BUFFER_SIZE, "printf buffer", SECTION_QUEUES, VALUE_BYTES),
-    ASK(user_sync, DEVICE_PREFERRED_INTEROP_USER_SYNC, "user synchronises sharing", SECTION_QUEUES, VALUE_FLAG),
+    ASK_1_2(printf_buffer, DEVICE_PRINTF_BUFFER_SIZE, "printf buffer", SECTION_QUEUES, VALUE_BYTES),
+    ASK_1_2(user_sync, DEVICE_PREFERRED_INTEROP_USER_SYNC, "user synchronises sharing", SECTION_QUEUES, VALUE_FLAG),
 
     NEWER_NAMED(svm, SVM_CAPABILITIES, "shared virtual memory", SECTION_SHARED, VALUE_SET, svm_flags, "2.0"),
     NEWER_NAMED(atomic_memory, ATOMIC_MEMORY_CAPABILITIES, "atomic operations", SECTION_SHARED, VALUE_SET, atomic_flags,
@@ -211,8 +217,9 @@ const struct property properties[] = {
     ASK(image_3d_width, DEVICE_IMAGE3D_MAX_WIDTH, "3D width, at most", SECTION_IMAGES, VALUE_COUNT),
     ASK(image_3d_height, DEVICE_IMAGE3D_MAX_HEIGHT, "3D height, at most", SECTION_IMAGES, VALUE_COUNT),
     ASK(image_3d_depth, DEVICE_IMAGE3D_MAX_DEPTH, "3D depth, at most", SECTION_IMAGES, VALUE_COUNT),
-    ASK(image_buffer_size, DEVICE_IMAGE_MAX_BUFFER_SIZE, "pixels from a buffer, at most", SECTION_IMAGES, VALUE_COUNT),
-    ASK(image_array_size, DEVICE_IMAGE_MAX_ARRAY_SIZE, "images in an array, at most", SECTION_IMAGES, VALUE_COUNT),
+    ASK_1_2(image_buffer_size, DEVICE_IMAGE_MAX_BUFFER_SIZE, "pixels from a buffer, at most", SECTION_IMAGES,
+            VALUE_COUNT),
+    ASK_1_2(image_array_size, DEVICE_IMAGE_MAX_ARRAY_SIZE, "images in an array, at most", SECTION_IMAGES, VALUE_COUNT),
     ASK(max_read_images, DEVICE_MAX_READ_IMAGE_ARGS, "images to read, at most", SECTION_IMAGES, VALUE_COUNT),
     ASK(max_write_images, DEVICE_MAX_WRITE_IMAGE_ARGS, "images to write, at most", SECTION_IMAGES, VALUE_COUNT),
     NEWER(max_read_write_images, MAX_READ_WRITE_IMAGE_ARGS, "images to do both, at most", SECTION_IMAGES, VALUE_COUNT,
@@ -228,7 +235,7 @@ const struct property properties[] = {
     NEWER(opencl_c_features, OPENCL_C_FEATURES, "OpenCL C features", SECTION_LANGUAGES, VALUE_VERSIONED, "3.0"),
     NEWER(intermediate_languages, IL_VERSION, "intermediate languages", SECTION_LANGUAGES, VALUE_WORDS, "2.1"),
     NEWER(spir_versions, SPIR_VERSIONS, "SPIR", SECTION_LANGUAGES, VALUE_WORDS, "cl_khr_spir"),
-    ASK(built_in_kernels, DEVICE_BUILT_IN_KERNELS, "built-in kernels", SECTION_LANGUAGES, VALUE_LIST),
+    ASK_1_2(built_in_kernels, DEVICE_BUILT_IN_KERNELS, "built-in kernels", SECTION_LANGUAGES, VALUE_LIST),
     NEWER(pipes, PIPE_SUPPORT, "pipes", SECTION_LANGUAGES, VALUE_FLAG, "3.0"),
 
     NEWER(nv_capability_major, COMPUTE_CAPABILITY_MAJOR_NV, "compute capability, major", SECTION_VENDOR, VALUE_COUNT,

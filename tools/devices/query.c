@@ -259,16 +259,20 @@ static cl_int ask(struct answer *answer, cl_device_id device, cl_device_info id)
     return answer->size ? clGetDeviceInfo(device, id, answer->size, answer->bytes, NULL) : CL_SUCCESS;
 }
 
-/* The version of OpenCL or the extension that brought the property. */
+/* Is there the version of OpenCL or the extension that brought the property. */
 static bool offered(const struct property *property, const char *device_version, const char *extensions) {
     unsigned major = 1, minor = 2, least_major, least_minor;
+    const char *extension = property->needs;
+    int used = 0;
     if (!property->needs) return true;
-    if (sscanf(property->needs, "%u.%u", &least_major, &least_minor) == 2) {
+    if (sscanf(property->needs, "%u.%u %n", &least_major, &least_minor, &used) == 2) {
         (void)sscanf(device_version, "OpenCL %u.%u", &major, &minor);
-        return major > least_major || (major == least_major && minor >= least_minor);
+        if (major > least_major || (major == least_major && minor >= least_minor)) return true;
+        extension += used;
     }
-    size_t length = strlen(property->needs);
-    for (const char *at = strstr(extensions, property->needs); at; at = strstr(at + length, property->needs))
+    size_t length = strlen(extension);
+    if (length == 0) return false;
+    for (const char *at = strstr(extensions, extension); at; at = strstr(at + length, extension))
         if ((at == extensions || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
     return false;
 }
