@@ -294,4 +294,51 @@ else
     skip "a device file that may not be opened: root may open all"
 fi
 
+# ---- hardware that is shown, and what only looks like it ----
+drivers fake "$standins/fake_driver.so"
+root=$work/machine-2
+pci=$root/sys/bus/pci/devices
+hardware() { # ADDRESS CLASS VENDOR [FILE DRIVER]: one more, perhaps with that device file that nobody may open
+    mkdir -p "$pci/$1"
+    echo "$2" >"$pci/$1/class"
+    echo "$3" >"$pci/$1/vendor"
+    [ -n "${4:-}" ] || return 0
+    mkdir -p "$root/dev/${4%/*}" "$root/sys/class/$5/${4##*/}"
+    ln -s "$pci/$1" "$root/sys/class/$5/${4##*/}/device"
+    : >"$root/dev/$4"
+    chmod 000 "$root/dev/$4"
+}
+hardware 0000:01:00.0 0x030000 0x1002 dri/renderD128 drm
+hardware 0000:02:00.0 0x030000 0x1002 dri/renderD129 drm
+hardware 0000:03:00.0 0x030000 0x10de dri/renderD130 drm
+hardware 0000:04:00.0 0x030000 0x10de dri/renderD131 drm
+hardware 0000:05:00.0 0x120000 0x8086 accel/accel0 accel
+hardware 0000:06:00.0 0x120000 0x1002
+hardware 0000:07:00.0 0x030000 0x8086
+mkdir -p "$root/sys/bus/pci/drivers/nouveau"
+ln -s "$root/sys/bus/pci/drivers/nouveau" "$pci/0000:04:00.0/driver"
+ln -s "$pci/0000:01:00.0" "$pci/0000:07:00.0/physfn"
+with FAKE_DRIVER_PCI=1 FAKE_DRIVER_VENDOR=0x1002 -- --no-probe --root "$root"
+expect "what is shown is not missed" lacks '0000:01:00.0' out
+expect "another one of its vendor is" says 'There is a GPU of AMD at PCI address 0000:02:00.0, but no OpenCL driver' out
+expect "an accelerator is not called a GPU" says 'There is an accelerator of AMD at PCI address 0000:06:00.0, but' out
+expect "Intel's accelerators are no devices of OpenCL" lacks '0000:05:00.0' out
+expect "a part of a GPU for virtual machines is not missed" lacks '0000:07:00.0' out
+with FAKE_DRIVER_VENDOR=0x1002 -- --no-probe --root "$root"
+expect "where a driver does not say which it shows, none of that vendor's is missed" lacks 'of AMD at PCI address' out
+expect "others are" says 'There is a GPU of NVIDIA at PCI address 0000:03:00.0' out
+user=
+[ "$(id -u)" != 0 ] || user="setpriv --reuid=65534 --regid=65534 --clear-groups"
+if $user "$tool" --version >/dev/null 2>&1; then
+    with FAKE_DRIVER_PCI=1 FAKE_DRIVER_VENDOR=0x1002 -- --no-probe --root "$root"
+    expect "the device file of what is shown is in nobody's way" lacks 'renderD128' out
+    expect "that of what is not shown is" says 'This user may not open .*/dev/dri/renderD129' out
+    expect "NVIDIA's OpenCL does not use such a file" lacks 'renderD130' out
+    expect "Mesa's driver for such GPUs does" says 'This user may not open .*/dev/dri/renderD131' out
+    expect "nor is one of an NPU" lacks 'accel0' out
+else
+    skip "device files that may not be opened: root may open all"
+fi
+user=
+
 finish

@@ -9,6 +9,8 @@
  *   FAKE_DRIVER_EMPTY, FAKE_DRIVER_HUGE   the query that is answered with no byte, or with 2^64 - 1
  *   FAKE_DRIVER_DELAY                     milliseconds that listing its platforms takes
  *   FAKE_DRIVER_OLD                       the device has OpenCL 1.1, and knows no query of later ones
+ *   FAKE_DRIVER_VENDOR                    the number of the device's vendor
+ *   FAKE_DRIVER_PCI                       the PCI bus on which the device says that it is
  *   FAKE_DRIVER_NAME                      the device's name
  *   FAKE_DRIVER_COMPILER=0                the device has no compiler
  */
@@ -20,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PCI_BUS_INFO 0x410F /* not in every system's headers */
 
 /* The loader finds a function through the first member of every object. */
 struct object {
@@ -91,7 +95,7 @@ static const char *text_of(cl_device_info name) {
     case CL_DRIVER_VERSION:
         return "1.0";
     case CL_DEVICE_EXTENSIONS:
-        return "cl_khr_fp16";
+        return getenv("FAKE_DRIVER_PCI") ? "cl_khr_fp16 cl_khr_pci_bus_info" : "cl_khr_fp16";
     case CL_DEVICE_PROFILE:
         return "FULL_PROFILE";
     default:
@@ -112,6 +116,8 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
     const size_t sizes[3] = {1, 1, 1};
     const cl_platform_id of = (cl_platform_id)&platform;
     cl_ulong wide = 1 << 30;
+    const char *bus = getenv("FAKE_DRIVER_PCI"), *vendor = getenv("FAKE_DRIVER_VENDOR");
+    const cl_uint address[4] = {0, bus ? (cl_uint)strtoul(bus, NULL, 0) : 0, 0, 0};
     cl_uint narrow = 1;
     (void)id;
     reach("clGetDeviceInfo");
@@ -120,6 +126,8 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info name, size
     if (is_query("FAKE_DRIVER_EMPTY", name)) return answer(&huge, 0, size, value, out_size);
     if (is_query("FAKE_DRIVER_HUGE", name)) return answer(&huge, sizeof huge, size, value, out_size);
     if (text) return answer(text, strlen(text) + 1, size, value, out_size);
+    if (name == PCI_BUS_INFO) return bus ? answer(address, sizeof address, size, value, out_size) : CL_INVALID_VALUE;
+    if (name == CL_DEVICE_VENDOR_ID && vendor) narrow = (cl_uint)strtoul(vendor, NULL, 0);
     if (name == CL_DEVICE_PLATFORM) return answer(&of, sizeof of, size, value, out_size);
     if (name == CL_DEVICE_MAX_WORK_ITEM_SIZES) return answer(sizes, sizeof sizes, size, value, out_size);
     if (name == CL_DEVICE_PARTITION_PROPERTIES) return answer(sizes, 0, size, value, out_size);
