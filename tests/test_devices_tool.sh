@@ -301,6 +301,10 @@ if has 'a lie' out; then
     lying 'fault=group_size:64' --json -d auto
     expect "too large a group is a fault: what is less works" found group_size 'o["value"] == 64'
     expect "too large a group: no other probe failed" unharmed group_size
+    lying 'fault=group_size:64:process' --json -d auto
+    expect "where the process is lost at too large a group, nobody knows of smaller ones: not refused" json "$work/out" \
+        'd["devices"][0]["probes"]["group_size"]["state"] == "crashed"'
+    expect "and no other probe failed" unharmed group_size
     lying 'fault=memory_fill:5000' --json -d auto # of a word each 4 KiB
     expect "too much written is a fault: what is less works" found allocation '0 < o["value"] < 5000 * 4096'
     lying 'fault=local_memory:4096' --json -d auto

@@ -34,13 +34,9 @@ bool fault_has_lost(cl_command_queue queue) {
 
 bool fault_strikes(const struct lie *lie, const struct launch *l) {
     size_t items = 1;
-    cl_device_id device = NULL;
-    cl_ulong bytes = 0;
     for (cl_uint i = 0; i < l->dims; i++)
         items *= l->global[i];
-    (void)driver.clGetCommandQueueInfo(l->queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
-    (void)driver.clGetKernelWorkGroupInfo(l->kernel, device, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
-    if (items <= lie->number && bytes <= lie->number) return false;
+    if (items <= lie->number && spoil_local_bytes(l->kernel) <= lie->number) return false;
     const char *colon = strchr(lie->value, ':');
     all_lost = all_lost || (colon && !strcmp(colon, ":process"));
     cl_context context = context_of(l->queue);

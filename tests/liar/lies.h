@@ -57,6 +57,9 @@ void spoil_remember_argument(cl_kernel kernel, cl_uint index, size_t bytes, cons
 void spoil_count(void *object, long more);
 /* What a kernel's arguments take, each at a multiple of its own size. */
 size_t spoil_argument_bytes(cl_kernel kernel);
+/* What its arguments take of local memory: not every driver counts that in what it says of the kernel. A buffer that is
+ * NULL counts by the size of its handle. */
+size_t spoil_local_bytes(cl_kernel kernel);
 struct launch {
     cl_command_queue queue;
     cl_kernel kernel;

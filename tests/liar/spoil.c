@@ -19,6 +19,7 @@ struct object {
     long references;
     cl_mem arguments[MAX_ARGUMENTS]; /* of a kernel */
     size_t sizes[MAX_ARGUMENTS];     /* of its arguments; 0: not set */
+    size_t local[MAX_ARGUMENTS];     /* bytes of local memory that an argument is */
     struct object *next;
 };
 static struct object *objects;
@@ -55,6 +56,7 @@ void spoil_remember_argument(cl_kernel kernel, cl_uint index, size_t bytes, cons
     if (it) {
         it->arguments[index] = NULL;
         it->sizes[index] = value ? bytes : sizeof(cl_mem);
+        it->local[index] = value ? 0 : bytes;
     }
     if (it && value && bytes == sizeof(cl_mem)) {
         void *candidate;
@@ -70,6 +72,16 @@ size_t spoil_argument_bytes(cl_kernel kernel) {
     const struct object *it = *find(kernel);
     for (size_t i = 0; it && i < MAX_ARGUMENTS && it->sizes[i]; i++)
         bytes = (bytes + it->sizes[i] - 1) / it->sizes[i] * it->sizes[i] + it->sizes[i];
+    (void)pthread_mutex_unlock(&lock);
+    return bytes;
+}
+
+size_t spoil_local_bytes(cl_kernel kernel) {
+    size_t bytes = 0;
+    (void)pthread_mutex_lock(&lock);
+    const struct object *it = *find(kernel);
+    for (size_t i = 0; it && i < MAX_ARGUMENTS; i++)
+        bytes += it->local[i];
     (void)pthread_mutex_unlock(&lock);
     return bytes;
 }

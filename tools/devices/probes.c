@@ -164,6 +164,9 @@ static bool run_probes(struct probe_device *device, size_t from) {
         end_words();
         tell("begin", probes[i].key, NULL);
         probes[i].run(&outcome, device);
+        /* Smaller ones had no chance then: as after a crash. */
+        if (outcome.state == PROBE_FAILED && probes[i].unit != PROBE_YES_NO && !recovers(device))
+            outcome.state = PROBE_CRASHED;
         tell("end", probes[i].key, outcome_value(&probes[i], &outcome));
     }
     return true;
