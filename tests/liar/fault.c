@@ -1,7 +1,7 @@
 /*
- * Kernels that fault as on a GPU: the launch is accepted, whatever waits for it fails, and so does every later command of
- * that context. Two kinds of driver are told apart: with some a new context is a good one, with others nothing works any
- * more in this process.
+ * Kernels that fault as on a GPU: the launch is accepted, whatever waits for it fails, and so does every later command
+ * of that context. With some drivers a new context is a good one then, with others nothing works any more in this
+ * process.
  */
 #include "liar/lies.h"
 
@@ -30,6 +30,11 @@ static cl_context context_of(cl_command_queue queue) {
 
 bool fault_has_lost(cl_command_queue queue) {
     return all_lost || (num_lost > 0 && find(context_of(queue)) < num_lost);
+}
+
+void fault_forget(void) {
+    num_lost = 0;
+    all_lost = false;
 }
 
 bool fault_strikes(const struct lie *lie, const struct launch *l) {

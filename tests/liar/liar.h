@@ -26,8 +26,8 @@
  *                          "wrong", as below
  *   lazy=KERNEL            its launches do nothing
  *   short=KERNEL           its launches leave out the last work-group along the first axis
- *   fault=KERNEL:N:process launches with more work-items, or bytes of local arguments, than N fail once they are waited for, and
- *                          with them all later commands of their context; with ":process" of every context
+ *   fault=KERNEL:N:process launches with more work-items, or bytes of local arguments, than N fail once they are waited
+ *                          for, and with them all later commands of their context; with ":process" of every context
  *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in
  *                          the buffer of argument ARG, where one is given
  */

@@ -74,6 +74,7 @@ cl_int spoil_launch(const struct launch *launch, double part, long argument);
 
 /* ---- fault.c: launches that take their context with them ---- */
 void fault_table(cl_icd_dispatch *table, const cl_icd_dispatch *driver);
+void fault_forget(void);
 bool fault_has_lost(cl_command_queue queue);
 /* Is it such a launch? Then its context is lost from here on. */
 bool fault_strikes(const struct lie *lie, const struct launch *launch);

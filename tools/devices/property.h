@@ -66,7 +66,7 @@ struct property {
     enum value_type type;
     cl_device_info id; /* 0: not asked of the driver but of the library, or worked out by the tool */
     const struct value_name *names;
-    const char *needs; /* "3.0": the version that brought it, or an extension, or both: one will do; NULL: always there */
+    const char *needs; /* "3.0": the version that brought it; an extension; both: either will do; NULL: always there */
 };
 extern const struct property properties[];
 extern const size_t num_properties;
