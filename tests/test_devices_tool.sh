@@ -286,6 +286,7 @@ if has 'a lie' out; then
         '(lambda p: p["kernels"]["state"] == "works" and
              [p[k]["state"] for k in ("wide_integers", "fast_fma", "infinities")] == ["absent"] * 3)(d["devices"][0]["probes"])'
     # A kernel that faults takes its context along, or all of the process: what is tried after it is not to suffer.
+    # shellcheck disable=SC2317
     unharmed() { # PROBE: every other one ended as without lies, but for what is timed
         json "$work/out" '(lambda x: x["verdict"] == "use" and
             all(o["state"] == y["probes"][k]["state"] for y in json.load(open("'"$work/all.json"'"))["devices"] if y["auto"]
@@ -297,6 +298,7 @@ if has 'a lie' out; then
             'd["devices"][0]["probes"]["wide_integers"]["state"] == "failed"'
         expect "fault=$lie: no other did" unharmed wide_integers
     done
+    # shellcheck disable=SC2317
     found() { json "$work/out" '(lambda o: o["state"] == "works" and '"$2"')(d["devices"][0]["probes"]["'"$1"'"])'; }
     lying 'fault=group_size:64' --json -d auto
     expect "too large a group is a fault: what is less works" found group_size 'o["value"] == 64'
