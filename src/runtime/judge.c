@@ -7,10 +7,9 @@
 const char *qkv_device_rule(void) {
     return "Of a piece of hardware that several platforms show, the fastest as measured stands for all, else the one "
            "of the vendor's own platform. Of the devices with a recorded measurement the fastest is taken; of the "
-           "others "
-           "the best by estimate: GPU, CPU, accelerator, software GPU, simulator, then the most compute units times "
-           "lanes of a unit times clock (on the host's processor compute units alone), then the first listed. Between "
-           "these two the estimate decides.";
+           "others the best by estimate: GPU, CPU, accelerator, software GPU, simulator, then the most compute units "
+           "times lanes of a unit times clock (on the host's processor compute units alone), then the first listed. "
+           "Between these two the estimate decides.";
 }
 
 /* How many times as fast, as the mean over the three kinds of work. */

@@ -17,8 +17,12 @@ static bool equals(const char *a, const char *b) {
     return tolower((unsigned char)*a) == tolower((unsigned char)*b);
 }
 
+static const char *name_of(const qkv_device_info *info, bool platform) {
+    return platform ? info->platform_name : info->name;
+}
+
 static bool name_fits(const qkv_device_info *info, const char *part, bool platform) {
-    return qkvi_text_has(platform ? info->platform_name : info->name, part);
+    return qkvi_text_has(name_of(info, platform), part);
 }
 
 static void add_device(struct qkvi_text *text, const qkv_device_info *info) {
@@ -79,10 +83,9 @@ static size_t find_pair(const struct qkv_device_list *list, unsigned long platfo
 static size_t find_name(const struct qkv_device_list *list, const char *part, bool platform, size_t *first) {
     size_t count = 0, exact = NONE, num_exact = 0;
     for (size_t i = 0; i < list->num_devices; i++) {
-        const char *name = platform ? list->devices[i].platform_name : list->devices[i].name;
         if (!name_fits(&list->devices[i], part, platform)) continue;
         if (count++ == 0) *first = i;
-        if (equals(name, part) && num_exact++ == 0) exact = i;
+        if (equals(name_of(&list->devices[i], platform), part) && num_exact++ == 0) exact = i;
     }
     if (num_exact == 1) *first = exact;
     return num_exact == 1 ? 1 : count;
