@@ -31,6 +31,11 @@ void measure_note(const struct measuring *m, enum measure_row row, const char *w
     snprintf(note + length, size - length, "%s", words);
 }
 
+size_t measure_most_together(const struct measuring *m) {
+    qkv_device_kind kind = qkv_context_device(m->context)->kind;
+    return kind == QKV_DEVICE_GPU || kind == QKV_DEVICE_ACCELERATOR ? 256 : 1;
+}
+
 /* No device is faster than its peak: then the one figure or the other is not to be relied on. */
 static void doubt(const struct measuring *m) {
     static const enum measure_row rows[] = {MEASURE_PROJECTION, MEASURE_PREFILL};

@@ -11,8 +11,6 @@
 /* A row repeats its run until this much time is gone, and at least a few times. */
 #define ROW_SECONDS 0.5
 #define LEAST_RUNS 5
-/* Runs up to this many are enqueued together until they take PIECE_SECONDS, against which a launch is nothing. */
-#define MOST_TOGETHER 256
 
 typedef double (*run_function)(void *state);
 
@@ -22,7 +20,7 @@ static double run_peak(void *peak) {
 
 struct together {
     struct tool_peak *peak;
-    size_t runs;
+    size_t runs, most;
     double bytes; /* of one run */
 };
 
@@ -56,8 +54,8 @@ static struct tool_quartiles repeat(run_function run, void *state) {
 
 /* Rates of as many runs together as take long enough. */
 static struct tool_quartiles repeat_together(run_function run, struct together *t) {
-    double rate = run(t); /* may compile */
-    while (rate > 0 && t->runs < MOST_TOGETHER && (double)t->runs * t->bytes < PIECE_SECONDS * 1e9 * (rate = run(t)))
+    double rate = t->most > 1 ? run(t) : 0; /* may compile */
+    while (rate > 0 && t->runs < t->most && (double)t->runs * t->bytes < PIECE_SECONDS * 1e9 * (rate = run(t)))
         t->runs *= 2;
     return repeat(run, t);
 }
@@ -159,7 +157,8 @@ static void measure_fp16(const struct measuring *m) {
 }
 
 static void measure_memory(const struct measuring *m, struct tool_peak *peak) {
-    struct together reads = {peak, 1, tool_peak_bytes(peak)}, copies = reads; /* a copy reads half, and writes it */
+    struct together reads = {peak, 1, measure_most_together(m), tool_peak_bytes(peak)},
+                    copies = reads; /* a copy reads half, and writes it */
     double mebibytes = tool_peak_bytes(peak) / (1 << 20);
     measure_tell(m, "reading");
     struct tool_quartiles rate = repeat_together(run_read, &reads);

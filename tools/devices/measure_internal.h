@@ -21,7 +21,12 @@ void measure_set(const struct measuring *m, enum measure_row row, double value, 
 /* More words on a figure. */
 void measure_note(const struct measuring *m, enum measure_row row, const char *words);
 
-/* Timed pieces of work that ends soon: a launch and the way to the host and back are no more than a percent of it. */
+/*
+ * Runs up to so many are enqueued together until they take PIECE_SECONDS, of which the way to a device and back is no more
+ * than a percent. 1 on the host's processor: there is no way, and a mean of runs counts what other processes take, which
+ * the median of single ones leaves out.
+ */
+size_t measure_most_together(const struct measuring *m);
 #define PIECE_SECONDS 5e-3
 
 /* Above this part the figures are other processes' as well. */

@@ -20,8 +20,6 @@
 /* Tried first, the shortest counts: a machine that is busy for a moment must not decide which size it is. */
 #define FIRST_RUNS 3
 #define LEAST_RUNS 3
-/* Runs up to this many are enqueued together until they take PIECE_SECONDS. */
-#define MOST_TOGETHER 256
 
 enum { WIDTH = 1024, PARTS = 3, HEAD_DIM = 128 };
 enum { PREFILL_HEADS = 8, DECODE_HEADS = 32, DECODE_KV_HEADS = 8, DECODE_KEYS = 8192 };
@@ -222,8 +220,9 @@ static void destroy(struct job *job) {
 static double median_seconds(struct job *job, double seconds) {
     struct tool_series series = {NULL, 0, 0};
     double begin = tool_clock_seconds();
+    const size_t most = measure_most_together(job->m);
     size_t runs = 1;
-    while (seconds > 0 && seconds * (double)runs < PIECE_SECONDS && runs < MOST_TOGETHER)
+    while (seconds > 0 && seconds * (double)runs < PIECE_SECONDS && runs < most)
         seconds = run(job, runs *= 2);
     while (seconds > 0 && (series.count < LEAST_RUNS || tool_clock_seconds() - begin < SECONDS)) {
         seconds = run(job, runs);
