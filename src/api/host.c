@@ -55,12 +55,13 @@ static qkv_status run_linear(const qkv_linear *linear, qkv_context *context, con
                              const struct array *y) {
     qkv_linear_args args = QKV_LINEAR_ARGS_INIT;
     qkv_workspace *workspace = NULL;
+    cl_event done = NULL;
     qkv_status status = qkv_workspace_create(&workspace, context, qkv_linear_workspace_bytes(linear));
     args.x = &x->tensor;
     args.outputs[0] = &y->tensor;
     args.workspace = workspace;
-    if (!status) status = qkv_linear_run(linear, context->rt.queue, &args, 0, NULL, NULL);
-    if (!status) status = qkvi_runtime_finish(&context->rt);
+    if (!status) status = qkv_linear_run(linear, context->rt.queue, &args, 0, NULL, &done);
+    status = qkvi_runtime_wait(&context->rt, done, status);
     qkv_workspace_destroy(workspace);
     return status;
 }
@@ -167,6 +168,7 @@ static qkv_status run_attention(const qkv_attention *attention, qkv_context *con
                                 const qkv_host_attention_args *s) {
     qkv_attention_args args = QKV_ATTENTION_ARGS_INIT;
     qkv_workspace *workspace = NULL;
+    cl_event done = NULL;
     qkv_status status = qkv_workspace_create(&workspace, context, qkv_attention_workspace_bytes(attention));
     args.q = &a[Q].tensor;
     args.k = &a[K].tensor;
@@ -178,8 +180,8 @@ static qkv_status run_attention(const qkv_attention *attention, qkv_context *con
     args.scale = s->scale;
     args.causal = s->causal;
     args.workspace = workspace;
-    if (!status) status = qkv_attention_run(attention, context->rt.queue, &args, 0, NULL, NULL);
-    if (!status) status = qkvi_runtime_finish(&context->rt);
+    if (!status) status = qkv_attention_run(attention, context->rt.queue, &args, 0, NULL, &done);
+    status = qkvi_runtime_wait(&context->rt, done, status);
     qkv_workspace_destroy(workspace);
     return status;
 }
@@ -241,6 +243,7 @@ static qkv_status load_layer(struct layer_call *c, qkv_context *context, float *
 static qkv_status run_layer(const qkv_layer *layer, qkv_context *context, const struct layer_call *c) {
     qkv_layer_args args = QKV_LAYER_ARGS_INIT;
     qkv_workspace *workspace = NULL;
+    cl_event done = NULL;
     qkv_status status = qkv_workspace_create(&workspace, context, qkv_layer_workspace_bytes(layer));
     args.x = &c->a[LX].tensor;
     args.kv = tensor_of(&c->a[LKV]);
@@ -253,8 +256,8 @@ static qkv_status run_layer(const qkv_layer *layer, qkv_context *context, const 
     args.scale = c->args.scale;
     args.causal = c->args.causal;
     args.workspace = workspace;
-    if (!status) status = qkv_layer_run(layer, context->rt.queue, &args, 0, NULL, NULL);
-    if (!status) status = qkvi_runtime_finish(&context->rt);
+    if (!status) status = qkv_layer_run(layer, context->rt.queue, &args, 0, NULL, &done);
+    status = qkvi_runtime_wait(&context->rt, done, status);
     qkv_workspace_destroy(workspace);
     return status;
 }

@@ -51,16 +51,17 @@ static qkv_status pack_host_output(const qkv_linear *linear, size_t index, const
     size_t n = output->out_features, k = linear->weights.packed.in_features;
     int64_t stride_k, stride_n;
     struct qkvi_chain chain;
+    cl_event done = NULL;
     weight_strides(linear, index, &stride_k, &stride_n);
     qkv_status status = QKV_OK;
     if (output->weight) status = qkvi_buffer_write(rt, weight, 0, output->weight, n * k * sizeof(float));
     if (!status && output->bias) status = qkvi_buffer_write(rt, bias, 0, output->bias, n * sizeof(float));
-    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
+    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, &done);
     if (status) return status;
     status = qkvi_weights_pack(&linear->weights, &chain, index, output->weight ? weight : NULL, 0, stride_k, stride_n);
     if (!status) status = qkvi_weights_pack_bias(&linear->weights, &chain, index, output->bias ? bias : NULL, 0, 1);
     status = qkvi_chain_end(&chain, status);
-    return status ? status : qkvi_runtime_finish(rt);
+    return qkvi_runtime_wait(rt, done, status);
 }
 
 /* One staging buffer, as large as the largest output, serves all. */

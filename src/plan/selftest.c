@@ -80,13 +80,26 @@ qkv_status qkvi_selftest_read_as(float *data, const struct qkvi_runtime *rt, qkv
     return status;
 }
 
+/* Large as float, BF16 and integer, none as F16. Counters above zero do no harm, below it they would. */
+#define POISON 0x7f
+
+qkv_status qkvi_selftest_poison(const struct qkvi_runtime *rt, cl_mem buffer, size_t bytes) {
+    unsigned char *data = malloc(bytes ? bytes : 1);
+    if (!data) return qkvi_fail_memory("self-test");
+    memset(data, POISON, bytes);
+    qkv_status status = qkvi_buffer_write(rt, buffer, 0, data, bytes);
+    free(data);
+    return status;
+}
+
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,
                              const void *run) {
     struct qkvi_chain chain;
-    qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, NULL);
+    cl_event done = NULL;
+    qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, &done);
     if (!status) status = qkvi_chain_end(&chain, solver->run(state, &chain, run));
     /* A wrapped context's queue may be out of order: what reads the result comes after this. */
-    return status ? status : qkvi_runtime_finish(rt);
+    return qkvi_runtime_wait(rt, done, status);
 }
 
 qkv_status qkvi_selftest_compare(const float *got, const double *expected, size_t count, double tolerance,

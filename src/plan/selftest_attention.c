@@ -20,6 +20,9 @@ static const struct shape shapes[] = {
     {MAX_Q, MAX_Q, 0},
 };
 
+/* Tried in every regime, not only in the one that the solver chooses. */
+#define SHAPE_OF_REGIMES 1
+
 /* Where the plan has terms: all of them at once. A window to the left is taken with what causality leaves. */
 static const float slope = 0.05f, sink = 0.5f, softcap = 3.0f;
 static const int64_t left = 300;
@@ -133,8 +136,16 @@ static qkv_status check_pairs(struct buffers *t, const struct qkvi_runtime *rt, 
     return status ? status : qkvi_selftest_compare(t->pairs, expected, count, 1e-4, what);
 }
 
+static qkv_status poison(const struct buffers *t, const struct qkvi_runtime *rt) {
+    qkv_status status = qkvi_selftest_poison(rt, t->dout, MAX_Q * t->dv * qkv_dtype_size(t->like->out_dtype));
+    if (!status) status = qkvi_selftest_poison(rt, t->dlse, MAX_Q * sizeof(float));
+    if (!status && t->dweights) status = qkvi_selftest_poison(rt, t->dweights, MAX_Q * MAX_KV * sizeof(float));
+    if (!status && t->dscores) status = qkvi_selftest_poison(rt, t->dscores, MAX_Q * MAX_KV * sizeof(float));
+    return status;
+}
+
 static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_solver *solver,
-                        const void *state, const struct shape *shape) {
+                        const void *state, const struct shape *shape, size_t regime) {
     const float scale = 0.3f;
     const size_t pairs = shape->seq_q * shape->seq_kv;
     /* Not with few queries: what does those may not write weights. */
@@ -143,6 +154,7 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .batch = 1,
         .seq_q = shape->seq_q,
         .seq_kv = shape->seq_kv,
+        .regime = regime,
         .q = rows_of(t->dq, t->d),
         .k = rows_of(t->dk, t->d),
         .v = rows_of(t->dv_, t->dv),
@@ -165,7 +177,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
     };
     for (size_t i = 0; i < shape->seq_q; i++)
         reference_row(t, shape, i, (double)scale);
-    qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
+    qkv_status status = poison(t, rt);
+    if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = qkvi_selftest_read_as(t->out, rt, t->like->out_dtype, t->dout, shape->seq_q * t->dv);
     if (!status) status = qkvi_buffer_read(rt, t->lse, t->dlse, 0, shape->seq_q * sizeof(float));
     const qkv_dtype stored = t->like->out_dtype;
@@ -208,9 +221,12 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
     }
     if (!status) status = qkvi_plan_workspace(&workspace, solver, state, &problem);
     if (!status) status = prepare(&t, programs->rt, like, workspace);
+    const size_t regimes = !status && solver->regimes ? solver->regimes(state) : 0;
     for (size_t i = 0; !status && i < QKVI_COUNT(shapes); i++) {
         struct shape shape = fit(&shapes[i], problem.u.attention.max_seq_kv, programs->limits.simulator);
-        status = check(&t, programs->rt, solver, state, &shape);
+        status = check(&t, programs->rt, solver, state, &shape, 0);
+        for (size_t regime = 1; !status && i == SHAPE_OF_REGIMES && regime <= regimes; regime++)
+            status = check(&t, programs->rt, solver, state, &shape, regime);
     }
     release(&t);
     if (state) solver->destroy(state);

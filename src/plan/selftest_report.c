@@ -74,6 +74,14 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
     return status;
 }
 
+static qkv_status poison(const struct buffers *t, const struct qkvi_runtime *rt) {
+    const cl_mem outputs[] = {t->dscores, t->dweights, t->dreceived, t->dkeys, t->dtop};
+    qkv_status status = QKV_OK;
+    for (size_t i = 0; !status && i < QKVI_COUNT(outputs); i++)
+        status = qkvi_selftest_poison(rt, outputs[i], SEQ_Q * SEQ_KV * sizeof(float));
+    return status;
+}
+
 static void release(struct buffers *t) {
     cl_mem all[] = {t->dq,      t->dk,       t->dlse,      t->dmask, t->dslope,
                     t->dscores, t->dweights, t->dreceived, t->dkeys, t->dtop};
@@ -153,7 +161,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
                     .top_weights = rows_of(t->dtop, n),
                     .top = n},
     };
-    qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
+    qkv_status status = poison(t, rt);
+    if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = check_pairs(t, rt, t->dscores, t->stage[stage], "of reported scores");
     if (!status) status = check_pairs(t, rt, t->dweights, t->weight, "of reported weights");
     if (!status) status = qkvi_buffer_read(rt, t->got, t->dreceived, 0, t->seq_kv * sizeof(float));

@@ -75,7 +75,9 @@ static qkv_status check_storage(struct buffers *t, const struct qkvi_runtime *rt
         .table = &t->table,
         .num_rows = FIRST + SEQ,
     };
-    qkv_status status = qkvi_selftest_run(rt, solver, state, &run);
+    qkv_status status = qkvi_selftest_poison(rt, t->dstored, sizeof t->out);
+    if (!status) status = qkvi_selftest_poison(rt, t->dout, sizeof t->out);
+    if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status && dtype == QKV_F32) {
         status = qkvi_buffer_read(rt, t->out, t->dstored, 0, sizeof t->out);
         if (!status) status = qkvi_selftest_compare(t->out, t->expected, COUNT, tolerance, "of what is turned");

@@ -89,3 +89,13 @@ qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt) {
     cl_int error = clFinish(rt->queue);
     return error == CL_SUCCESS ? QKV_OK : qkvi_cl_fail(error, "clFinish");
 }
+
+qkv_status qkvi_runtime_wait(const struct qkvi_runtime *rt, cl_event event, qkv_status status) {
+    if (!event) return status;
+    cl_int state = CL_COMPLETE, error = clWaitForEvents(1, &event);
+    (void)clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    if (error != CL_SUCCESS && state >= 0) (void)clFinish(rt->queue);
+    (void)clReleaseEvent(event);
+    if (state < 0) return qkvi_cl_fail(state, "a command that was enqueued ended with");
+    return error == CL_SUCCESS ? status : qkvi_cl_fail(error, "clWaitForEvents");
+}

@@ -142,6 +142,9 @@ qkv_status qkvi_chain_clblast(struct qkvi_chain *chain, const struct qkvi_gemm *
 
 /* Blocks until the queue's commands are done (rt->queue only: never the caller's). */
 qkv_status qkvi_runtime_finish(const struct qkvi_runtime *rt);
+/* Waits for a chain's event, which it releases, unless `status` says that there is none to wait for. A command that fails
+ * after it was enqueued is not to be learnt of in another way: clFinish() succeeds then. */
+qkv_status qkvi_runtime_wait(const struct qkvi_runtime *rt, cl_event event, qkv_status status);
 
 /* Several implementations are not safe when two threads compile at once: one build at a time in the process, CLBlast's
  * included. */

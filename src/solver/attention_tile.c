@@ -188,7 +188,8 @@ static size_t count_splits(const struct attention_tile *s, enum regime regime, s
 static struct division divide(const struct attention_tile *s, const struct qkvi_attention_run *run) {
     const struct qkvi_attention_problem *p = &s->problem;
     const size_t group = p->num_heads / p->num_kv_heads;
-    struct division d = {.regime = run->seq_q <= 2 * s->tiles[FEW].rows / group ? FEW : GENERAL, .splits = 1};
+    const enum regime best = run->seq_q <= 2 * s->tiles[FEW].rows / group ? FEW : GENERAL;
+    struct division d = {.regime = run->regime ? (enum regime)(run->regime - 1) : best, .splits = 1};
     const size_t rows = s->tiles[d.regime].rows, num_keys = count_keys(s, run, rows);
     d.packed = run->seq_q < rows && qkvi_div_up(run->seq_q * group, rows) < group;
     d.heads = d.packed ? p->num_kv_heads : p->num_heads;
@@ -266,6 +267,11 @@ static qkv_status run(const void *state, struct qkvi_chain *chain, const void *o
     return status;
 }
 
+static size_t regimes(const void *state) {
+    (void)state;
+    return NUM_REGIMES;
+}
+
 static void describe(const void *state, struct qkvi_text *text) {
     const struct attention_tile *s = state;
     qkvi_text_add(text,
@@ -285,5 +291,6 @@ const struct qkvi_solver qkvi_attention_tile = {
     .panel = NULL,
     .workspace = workspace,
     .run = run,
+    .regimes = regimes,
     .describe = describe,
 };

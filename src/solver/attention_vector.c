@@ -180,10 +180,19 @@ static qkv_status run_general(const struct attention_vector *vector, struct qkvi
     return qkvi_kernel_run(vector->kernel, chain, args.list, args.count, 3, global, local);
 }
 
+/* As `regime` of a run says it. */
+enum { GENERAL = 1, DECODE };
+
+static size_t regimes(const void *state) {
+    const struct attention_vector *vector = state;
+    return vector->decode ? DECODE : GENERAL;
+}
+
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *opaque) {
     const struct attention_vector *vector = state;
     const struct qkvi_attention_run *attention = opaque;
-    if (qkvi_decode_takes(vector->decode, attention)) return qkvi_decode_run(vector->decode, chain, attention);
+    if (attention->regime != GENERAL && qkvi_decode_takes(vector->decode, attention))
+        return qkvi_decode_run(vector->decode, chain, attention);
     return run_general(vector, chain, attention);
 }
 
@@ -204,5 +213,6 @@ const struct qkvi_solver qkvi_attention_vector = {
     .panel = NULL,
     .workspace = workspace,
     .run = run,
+    .regimes = regimes,
     .describe = describe,
 };

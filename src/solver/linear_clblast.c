@@ -101,11 +101,19 @@ static qkv_status fill_bias(const struct state *s, struct qkvi_chain *chain, con
     return qkvi_kernel_run(s->bias, chain, args, QKVI_COUNT(args), 2, global, s->local);
 }
 
+/* As `regime` of a run says it. */
+enum { PLAIN = 2 };
+
+static size_t regimes(const void *state) {
+    (void)state;
+    return PLAIN;
+}
+
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
     const struct state *s = state;
     const struct qkvi_linear_run *r = run;
     const struct qkvi_linear_weights *w = r->weights;
-    if (!fits(r)) return run_plain(s, chain, r);
+    if (!fits(r) || r->regime == PLAIN) return run_plain(s, chain, r);
     for (size_t i = 0; i < w->num_outputs; i++) {
         const struct qkvi_gemm gemm = {
             .m = r->rows,
@@ -142,5 +150,6 @@ const struct qkvi_solver qkvi_linear_clblast = {
     .destroy = destroy,
     .panel = panel,
     .run = run,
+    .regimes = regimes,
     .describe = describe,
 };

@@ -151,11 +151,19 @@ static size_t choose_regime(const struct state *s, size_t rows, size_t columns) 
     return best;
 }
 
+static size_t regimes(const void *state) {
+    const struct state *s = state;
+    size_t count = 0;
+    while (count < NUM_REGIMES && s->set->regimes[count].threads)
+        count++;
+    return count;
+}
+
 static qkv_status run(const void *state, struct qkvi_chain *chain, const void *run) {
     const struct state *s = state;
     const struct qkvi_linear_run *r = run;
     const size_t columns = r->weights->num_panels * s->set->panel;
-    const size_t regime = choose_regime(s, r->rows, columns);
+    const size_t regime = r->regime ? r->regime - 1 : choose_regime(s, r->rows, columns);
     const struct tile *t = &s->set->regimes[regime];
     const size_t blocks = qkvi_div_up(r->rows, t->rows), bands = qkvi_div_up(blocks, BAND);
     const size_t global[3] = {qkvi_div_up(blocks, bands) * t->threads, columns / t->columns, bands};
@@ -185,5 +193,6 @@ const struct qkvi_solver qkvi_linear_tile = {
     .destroy = destroy,
     .panel = panel,
     .run = run,
+    .regimes = regimes,
     .describe = describe,
 };

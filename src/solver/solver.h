@@ -53,6 +53,7 @@ cl_long8 qkvi_matrix_pack(const struct qkvi_matrix *m);
 struct qkvi_linear_run {
     const struct qkvi_linear_weights *weights;
     size_t rows; /* at least 1 */
+    size_t regime; /* see struct qkvi_solver */
     struct qkvi_matrix x;
     struct qkvi_matrix outputs[QKV_LINEAR_MAX_OUTPUTS];
 };
@@ -118,6 +119,7 @@ struct qkvi_attention_reports {
 
 struct qkvi_attention_run {
     size_t batch, seq_q, seq_kv; /* batch and seq_q at least 1; seq_kv may be 0 */
+    size_t regime;               /* see struct qkvi_solver */
     struct qkvi_view4 q, k, v, out;
     struct qkvi_view4 mask; /* strides over (batch, head, query, key), 0 where broadcast */
     enum qkvi_mask_kind mask_kind;
@@ -230,6 +232,9 @@ struct qkvi_solver {
     /* run: const struct qkvi_linear_run *, qkvi_attention_run *, qkvi_rotary_run * or qkvi_layer_run *. Enqueues on the
      * chain only. */
     qkv_status (*run)(const void *state, struct qkvi_chain *chain, const void *run);
+    /* How many regimes a run is done in one of: the nth, from 1, where its `regime` says so and it can be done in that one,
+     * which only the self-test asks for, else the one the solver chooses. NULL: 1. */
+    size_t (*regimes)(const void *state);
     /* Adds "tile 8x48, regimes ..." to a one-line description. */
     void (*describe)(const void *state, struct qkvi_text *text);
 };

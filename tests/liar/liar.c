@@ -129,7 +129,12 @@ static bool tell(const char *lies) {
         atomic_store(&seen[i], 0);
     atomic_store(&fired, false);
     fault_forget();
+    record_forget();
     return lies_tell(lies);
+}
+
+void lies_fire(void) {
+    atomic_store(&fired, true);
 }
 
 static void listen(bool on) {
@@ -147,4 +152,4 @@ static struct cl_balance balance(void) {
     return now;
 }
 
-EXPORTED const struct liar_interface liar_interface = {is_attached, tell, listen, has_fired, balance};
+EXPORTED const struct liar_interface liar_interface = {is_attached, tell, listen, has_fired, balance, record_list};

@@ -28,6 +28,9 @@
  *   short=KERNEL           its launches leave out the last work-group along the first axis
  *   fault=KERNEL:N:process launches with more work-items, or bytes of local arguments, than N fail once they are waited
  *                          for, and with them all later commands of their context; with ":process" of every context
+ *   skip=KERNEL:N          its Nth launch from now does nothing, the others what they shall
+ *   late=KERNEL:ERROR      its launches succeed and end with this status, a negative number
+ *   only=TEXT              lazy, short, skip and wrong are about programs whose options have TEXT
  *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in
  *                          the buffer of argument ARG, where one is given
  */
@@ -51,6 +54,9 @@ struct liar_interface {
     /* Did "fail" happen? */
     bool (*fired)(void);
     struct cl_balance (*balance)(void);
+    /* How many kernels were made since the latest `tell` and launched since, or not; a line of `out` names each of them and
+     * the options it was built with. */
+    size_t (*kernels)(char *out, size_t bytes, bool launched);
 };
 extern const struct liar_interface liar_interface;
 

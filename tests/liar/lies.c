@@ -10,9 +10,9 @@
 static struct lie lies[MAX_LIES];
 static size_t num_lies;
 
-static const char *const kind_names[NUM_LIE_KINDS] = {"fail",   "crash", "delay",  "hide",  "device", "size",
-                                                      "kernel", "most",  "refuse", "lack",  "reject", "loaded",
-                                                      "launch", "lazy",  "short",  "wrong", "fault"};
+static const char *const kind_names[NUM_LIE_KINDS] = {
+    "fail",   "crash",  "delay",  "hide", "device", "size",  "kernel", "most", "refuse", "lack",
+    "reject", "loaded", "launch", "lazy", "short",  "wrong", "fault",  "skip", "late",   "only"};
 
 struct parameter {
     const char *name;
@@ -107,6 +107,11 @@ static bool check(struct lie *lie) {
         return *lie->subject && *end == '\0' && lie->error;
     case LIE_LOADED:
         return !strcmp(lie->value, "absent") || !strcmp(lie->value, "wrong");
+    case LIE_LATE:
+        lie->error = strtol(lie->value, &end, 0);
+        return lie->error < 0 && *end == '\0';
+    case LIE_SKIP:
+        return lie->is_number && lie->number;
     case LIE_MOST:
         return lie->is_number &&
                (!strcmp(lie->subject, "group") || !strcmp(lie->subject, "item") || !strcmp(lie->subject, "arguments") ||

@@ -24,6 +24,9 @@ enum lie_kind {
     LIE_SHORT,
     LIE_WRONG,
     LIE_FAULT,
+    LIE_SKIP,
+    LIE_LATE,
+    LIE_ONLY,
     NUM_LIE_KINDS
 };
 
@@ -49,6 +52,18 @@ const struct lie *lies_nth(enum lie_kind kind, size_t n);
 
 /* ---- twist.c: replaces the functions whose answers are lies; `driver` is what they twist ---- */
 void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *driver);
+
+/* Did a lie that happens once happen? */
+void lies_fire(void);
+
+/* ---- record.c: which kernels were launched ---- */
+void record_begin(const cl_icd_dispatch *driver);
+void record_forget(void);
+/* The options of the kernel's program; "" where nobody knows. */
+void record_options(char *out, size_t bytes, cl_kernel kernel);
+/* That it was made, or launched: how often is returned then. */
+size_t record_kernel(cl_kernel kernel, const char *name, bool launched);
+size_t record_list(char *out, size_t bytes, bool launched);
 
 /* ---- spoil.c: kernels that compute something else ---- */
 void spoil_begin(const cl_icd_dispatch *driver);

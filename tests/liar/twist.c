@@ -238,6 +238,7 @@ static cl_kernel CL_API_CALL create_kernel(cl_program program, const char *name,
     }
     cl_kernel made = driver.clCreateKernel(program, name, error);
     if (made) spoil_count(made, 1);
+    if (made) (void)record_kernel(made, name, false);
     return made;
 }
 
@@ -285,6 +286,30 @@ static cl_int spoil(const struct launch *launch, const char *how) {
     return spoil_launch(launch, end > how ? part : 1e-3, *end == ':' ? strtol(end + 1, NULL, 10) : -1);
 }
 
+/* Is it of a program that lies about launches are about? */
+static bool is_meant(cl_kernel kernel) {
+    char options[1024];
+    const struct lie *only = lies_nth(LIE_ONLY, 0);
+    if (only) record_options(options, sizeof options, kernel);
+    return !only || strstr(options, only->subject) != NULL;
+}
+
+static bool is_skipped(const char *name, size_t nth) {
+    const struct lie *skip = lies_about(LIE_SKIP, name);
+    if (!skip || nth != skip->number) return false;
+    lies_fire();
+    return true;
+}
+
+/* The command that fails is one that nobody sees: without an event there is nothing to see it by. */
+static cl_int fail_late(const struct launch *l, cl_int state) {
+    cl_context context = NULL;
+    cl_int error = driver.clGetCommandQueueInfo(l->queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL);
+    if (error != CL_SUCCESS || !l->event) return error;
+    *l->event = driver.clCreateUserEvent(context, &error);
+    return error == CL_SUCCESS ? driver.clSetUserEventStatus(*l->event, state) : error;
+}
+
 static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
                                          const size_t *global, const size_t *local, cl_uint n, const cl_event *wait,
                                          cl_event *event) {
@@ -297,15 +322,19 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     if (fault_has_lost(queue)) return CL_OUT_OF_RESOURCES;
     const struct lie *fault = lies_about(LIE_FAULT, name);
     if (fault && fault_strikes(fault, &launch)) return CL_SUCCESS;
+    const size_t nth = record_kernel(kernel, name, true);
+    const bool meant = is_meant(kernel);
     const struct lie *wrong = lies_about(LIE_WRONG, name), *failing = lies_about(LIE_LAUNCH, name);
     if (failing) return (cl_int)failing->error;
-    if (wrong) return spoil(&launch, wrong->value);
+    if (wrong && meant) return spoil(&launch, wrong->value);
     cl_program program = NULL;
     (void)driver.clGetKernelInfo(kernel, CL_KERNEL_PROGRAM, sizeof program, &program, NULL);
     const char *way = way_loaded(program, name);
     if (way && !strcmp(way, "wrong")) return spoil(&launch, "");
-    bool nothing = lies_about(LIE_LAZY, name) != NULL;
-    if (lies_about(LIE_SHORT, name) && dims <= 3) {
+    const struct lie *late = lies_about(LIE_LATE, name);
+    if (late && meant) return fail_late(&launch, (cl_int)late->error);
+    bool nothing = meant && (lies_about(LIE_LAZY, name) || is_skipped(name, nth));
+    if (meant && lies_about(LIE_SHORT, name) && dims <= 3) {
         memcpy(fewer, global, dims * sizeof *global);
         fewer[0] -= local ? local[0] : 1;
         nothing = nothing || fewer[0] == 0;
@@ -319,6 +348,7 @@ void twist_table(cl_icd_dispatch *table, const cl_icd_dispatch *true_ones) {
     driver = *true_ones;
     spoil_begin(&driver);
     fault_table(table, &driver);
+    record_begin(&driver);
     table->clGetDeviceIDs = get_devices;
     table->clGetDeviceInfo = get_device_info;
     table->clGetKernelWorkGroupInfo = get_work_group_info;
