@@ -176,6 +176,46 @@ START_TEST(every_launch_counts) {
 }
 END_TEST
 
+/* Variants that only some runs take are tried as well. */
+static const struct part {
+    const char *solver, *lies;
+    lie_plan plan;
+} parts[] = {
+    {"linear=tile", "wrong=linear_tile; only=-DBM=128", plan_linear},
+    {"attention=vector", "wrong=attention_vector; many=1", plan_attention},
+    {"attention=vector", "wrong=attention_vector; many=2", plan_attention},
+    {"attention=vector", "wrong=attention_decode; many=1", plan_attention},
+    {"attention=tile", "wrong=attention_tile; many=1", plan_attention},
+};
+
+START_TEST(wrong_in_part) {
+    const struct part *part = &parts[_i];
+    char list[16384] = "";
+    struct lie_trial trial;
+    const struct liar_interface *liar = liar_meet();
+    if (!liar) return;
+    if (test_is_simulator()) {
+        test_skip("%s: a simulator gets one head of one sequence", part->lies);
+        return;
+    }
+    its_heads = &heads[0];
+    liar_tell("%s", "");
+    lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);
+    if (test_solver_refused(trial.status, part->solver)) return;
+    for (int launched = 0; launched < 2; launched++) {
+        const size_t used = strlen(list);
+        (void)liar->kernels(list + used, sizeof list - used, launched);
+    }
+    if (strstr(part->lies, "-DBM=128") && !strstr(list, "-DBM=128")) return; /* smaller tiles are all that fits */
+    test_note("%s, %s", part->solver, part->lies);
+    liar_tell("%s", part->lies);
+    lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);
+    if (trial.status != QKV_SELF_TEST_FAILED)
+        test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(trial.status), trial.message);
+    liar_tell("%s", "");
+}
+END_TEST
+
 /* What clFinish() does not tell. */
 START_TEST(late_failure) {
     float x[8] = {1}, w[64] = {0}, y[8];
@@ -200,6 +240,7 @@ int main(int argc, char **argv) {
     TCase *tcase = tcase_create("launches");
     tcase_add_loop_test(tcase, every_kernel_is_tried_before_use, 0, TEST_COUNT(kinds));
     tcase_add_loop_test(tcase, every_launch_counts, 0, TEST_COUNT(skipped));
+    tcase_add_loop_test(tcase, wrong_in_part, 0, TEST_COUNT(parts));
     tcase_add_test(tcase, late_failure);
     suite_add_tcase(suite, tcase);
     return test_main(suite);

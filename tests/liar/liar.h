@@ -30,7 +30,8 @@
  *                          for, and with them all later commands of their context; with ":process" of every context
  *   skip=KERNEL:N          its Nth launch from now does nothing, the others what they shall
  *   late=KERNEL:ERROR      its launches succeed and end with this status, a negative number
- *   only=TEXT              lazy, short, skip and wrong are about programs whose options have TEXT
+ *   only=TEXT              lazy, short, skip, late and wrong are about programs whose options have TEXT
+ *   many=AXIS              and about launches with more than one work-group along this axis, 0, 1 or 2
  *   wrong=KERNEL:PART:ARG  what a launch changes becomes wrong by this part of it, 0.001 where no part is given; only in
  *                          the buffer of argument ARG, where one is given
  */

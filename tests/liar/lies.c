@@ -11,8 +11,8 @@ static struct lie lies[MAX_LIES];
 static size_t num_lies;
 
 static const char *const kind_names[NUM_LIE_KINDS] = {
-    "fail",   "crash",  "delay",  "hide", "device", "size",  "kernel", "most", "refuse", "lack",
-    "reject", "loaded", "launch", "lazy", "short",  "wrong", "fault",  "skip", "late",   "only"};
+    "fail",   "crash",  "delay", "hide",  "device", "size",  "kernel", "most", "refuse", "lack", "reject",
+    "loaded", "launch", "lazy",  "short", "wrong",  "fault", "skip",   "late", "only",   "many"};
 
 struct parameter {
     const char *name;

@@ -27,6 +27,7 @@ enum lie_kind {
     LIE_SKIP,
     LIE_LATE,
     LIE_ONLY,
+    LIE_MANY,
     NUM_LIE_KINDS
 };
 

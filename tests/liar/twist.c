@@ -286,11 +286,13 @@ static cl_int spoil(const struct launch *launch, const char *how) {
     return spoil_launch(launch, end > how ? part : 1e-3, *end == ':' ? strtol(end + 1, NULL, 10) : -1);
 }
 
-/* Is it of a program that lies about launches are about? */
-static bool is_meant(cl_kernel kernel) {
+/* Is it one of those that lies about launches are about? */
+static bool is_meant(const struct launch *l) {
     char options[1024];
-    const struct lie *only = lies_nth(LIE_ONLY, 0);
-    if (only) record_options(options, sizeof options, kernel);
+    const struct lie *only = lies_nth(LIE_ONLY, 0), *many = lies_nth(LIE_MANY, 0);
+    const unsigned long axis = many ? strtoul(many->subject, NULL, 10) : 0;
+    if (many && (axis >= l->dims || l->global[axis] <= (l->local ? l->local[axis] : 1))) return false;
+    if (only) record_options(options, sizeof options, l->kernel);
     return !only || strstr(options, only->subject) != NULL;
 }
 
@@ -323,7 +325,7 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     const struct lie *fault = lies_about(LIE_FAULT, name);
     if (fault && fault_strikes(fault, &launch)) return CL_SUCCESS;
     const size_t nth = record_kernel(kernel, name, true);
-    const bool meant = is_meant(kernel);
+    const bool meant = is_meant(&launch);
     const struct lie *wrong = lies_about(LIE_WRONG, name), *failing = lies_about(LIE_LAUNCH, name);
     if (failing) return (cl_int)failing->error;
     if (wrong && meant) return spoil(&launch, wrong->value);
