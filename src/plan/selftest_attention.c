@@ -325,7 +325,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
 /* A simulator takes a thousand times as long, and is there to find other faults than wrong sums. */
 static struct shape fit(const struct shape *shape, size_t max_seq_kv, bool simulator) {
     struct shape s = *shape;
-    if (simulator) s.batch = 1, s.seq_q = qkvi_div_up(s.seq_q, 9), s.seq_kv = qkvi_div_up(s.seq_kv, 8);
+    /* With one query alone there are as many keys as it takes to split them. */
+    if (simulator && s.seq_q > 1) s.batch = 1, s.seq_q = qkvi_div_up(s.seq_q, 9), s.seq_kv = qkvi_div_up(s.seq_kv, 8);
     /* The first one is that of many queries, which so few of them do not reach by themselves. */
     if (simulator && s.regimes) s.regimes = 1;
     if (s.seq_kv > max_seq_kv) s.seq_kv = max_seq_kv;
