@@ -15,7 +15,7 @@ enum regime { GENERAL, FEW, NUM_REGIMES };
 struct attention_tile {
     struct qkvi_attention_problem problem;
     struct tile tiles[NUM_REGIMES];
-    struct qkvi_kernel *kernels[NUM_REGIMES], *merge;
+    struct qkvi_kernel *kernels[NUM_REGIMES], *merge; /* merge: NULL where no run can split the keys */
     size_t compute_units, merge_group;
 };
 
@@ -143,6 +143,23 @@ static qkv_status build_merge(struct attention_tile *s, struct qkvi_programs *pr
     return QKV_OK;
 }
 
+/* Splits of the keys that a number of groups leaves room for. */
+static size_t count_splits(const struct attention_tile *s, enum regime regime, size_t groups, size_t num_keys) {
+    const size_t room = s->compute_units * groups_per_unit[regime] / groups;
+    const size_t most = qkvi_div_up(num_keys, qkvi_round_up(SMALLEST_SPLIT, s->tiles[regime].keys));
+    size_t splits = room < most ? room : most;
+    if (splits > LARGEST_SPLIT) splits = LARGEST_SPLIT;
+    return splits ? splits : 1;
+}
+
+/* Can any run split the keys? */
+static bool splits_keys(const struct attention_tile *s) {
+    bool splits = false;
+    for (size_t i = 0; i < NUM_REGIMES; i++)
+        splits = splits || count_splits(s, (enum regime)i, 1, s->problem.max_seq_kv) > 1;
+    return splits;
+}
+
 static qkv_status create(void **state, struct qkvi_programs *programs, const struct qkvi_problem *problem) {
     struct attention_tile *s = calloc(1, sizeof *s);
     if (!s) return qkvi_fail_memory("an attention plan");
@@ -150,7 +167,7 @@ static qkv_status create(void **state, struct qkvi_programs *programs, const str
     s->compute_units = programs->rt->limits.compute_units ? programs->rt->limits.compute_units : 1;
     qkv_status status = build_regime(s, programs, GENERAL, general, QKVI_COUNT(general));
     if (!status) status = build_regime(s, programs, FEW, few, QKVI_COUNT(few));
-    if (!status) status = build_merge(s, programs);
+    if (!status && splits_keys(s)) status = build_merge(s, programs);
     if (status) {
         destroy(s);
         return status;
@@ -172,15 +189,6 @@ static size_t count_keys(const struct attention_tile *s, const struct qkvi_atten
     const uint64_t window = (uint64_t)run->terms.left + (uint64_t)run->terms.right;
     const size_t queries = rows < run->seq_q ? rows : run->seq_q;
     return window < run->seq_kv && window + queries < run->seq_kv ? (size_t)window + queries : run->seq_kv;
-}
-
-/* Splits of the keys that a number of groups leaves room for. */
-static size_t count_splits(const struct attention_tile *s, enum regime regime, size_t groups, size_t num_keys) {
-    const size_t room = s->compute_units * groups_per_unit[regime] / groups;
-    const size_t most = qkvi_div_up(num_keys, qkvi_round_up(SMALLEST_SPLIT, s->tiles[regime].keys));
-    size_t splits = room < most ? room : most;
-    if (splits > LARGEST_SPLIT) splits = LARGEST_SPLIT;
-    return splits ? splits : 1;
 }
 
 /* Every head's queries by themselves, or those of a key head's whole group numbered through where that takes fewer
