@@ -40,6 +40,7 @@ static qkv_status plan_attention(char *out, size_t bytes, qkv_context *context, 
     desc.solver = solver;
     qkv_status status = qkv_attention_create(&attention, context, &desc);
     if (!status) (void)snprintf(out, bytes, "%s", qkv_attention_describe(attention));
+    if (!status && lie_planned) lie_planned();
     qkv_attention_destroy(attention);
     return status;
 }
@@ -55,6 +56,7 @@ static qkv_status plan_linear(char *out, size_t bytes, qkv_context *context, con
     desc.solver = solver;
     qkv_status status = qkv_linear_create(&linear, context, &desc);
     if (!status) (void)snprintf(out, bytes, "%s", qkv_linear_describe(linear));
+    if (!status && lie_planned) lie_planned();
     qkv_linear_destroy(linear);
     return status;
 }
@@ -67,6 +69,7 @@ static qkv_status plan_rotary(char *out, size_t bytes, qkv_context *context, con
     desc.solver = solver;
     qkv_status status = qkv_rotary_create(&rotary, context, &desc);
     if (!status) (void)snprintf(out, bytes, "%s", qkv_rotary_describe(rotary));
+    if (!status && lie_planned) lie_planned();
     qkv_rotary_destroy(rotary);
     return status;
 }
@@ -81,19 +84,28 @@ static const struct kind {
     {"", "apple-cpu"},
 };
 
+/* Kernels that a plan has and that were never launched, as it is handed out. */
+static char unlaunched[65536];
+static void note_unlaunched(void) {
+    (void)liar_meet()->kernels(unlaunched, sizeof unlaunched, false);
+}
+
 /* Plans that the device's limits leave nothing for are no matter here, nor what a compiler makes of another device's code. */
 static void check_launches(lie_plan plan, const char *solver, const char *lies) {
     static char list[65536];
     struct lie_trial trial;
     const struct liar_interface *liar = liar_meet();
     liar_tell("%s", lies);
+    *unlaunched = '\0';
+    lie_planned = note_unlaunched;
     lie_try(&trial, QKV_LOG_WARNING, NULL, plan, solver);
+    lie_planned = NULL;
     if (trial.status && trial.status != QKV_UNSUPPORTED && !(*lies && trial.status == QKV_SELF_TEST_FAILED))
         test_fail(__FILE__, __LINE__, "%s: %s", qkv_status_name(trial.status), trial.message);
     if (!trial.status && liar->kernels(list, sizeof list, true) == 0)
         test_fail(__FILE__, __LINE__, "nothing was launched for %s", trial.description);
-    if (!trial.status && liar->kernels(list, sizeof list, false) > 0)
-        test_fail(__FILE__, __LINE__, "%s: never launched: %s", trial.description, list);
+    if (!trial.status && *unlaunched)
+        test_fail(__FILE__, __LINE__, "%s: never launched: %s", trial.description, unlaunched);
     liar_tell("%s", "");
 }
 
@@ -190,10 +202,8 @@ static const struct part {
 
 START_TEST(wrong_in_part) {
     const struct part *part = &parts[_i];
-    char list[16384] = "";
     struct lie_trial trial;
-    const struct liar_interface *liar = liar_meet();
-    if (!liar) return;
+    if (!liar_meet()) return;
     if (test_is_simulator()) {
         test_skip("%s: a simulator gets one head of one sequence", part->lies);
         return;
@@ -202,11 +212,7 @@ START_TEST(wrong_in_part) {
     liar_tell("%s", "");
     lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);
     if (test_solver_refused(trial.status, part->solver)) return;
-    for (int launched = 0; launched < 2; launched++) {
-        const size_t used = strlen(list);
-        (void)liar->kernels(list + used, sizeof list - used, launched);
-    }
-    if (strstr(part->lies, "-DBM=128") && !strstr(list, "-DBM=128")) return; /* smaller tiles are all that fits */
+    if (strstr(part->lies, "-DBM=128") && !strstr(trial.description, "128x128")) return; /* smaller tiles are all that fits */
     test_note("%s, %s", part->solver, part->lies);
     liar_tell("%s", part->lies);
     lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);

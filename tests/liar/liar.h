@@ -55,8 +55,8 @@ struct liar_interface {
     /* Did "fail" happen? */
     bool (*fired)(void);
     struct cl_balance (*balance)(void);
-    /* How many kernels were made since the latest `tell` and launched since, or not; a line of `out` names each of them and
-     * the options it was built with. */
+    /* How many kernels were launched since the latest `tell`, or else were made, are held and were not; a line of `out` names
+     * each of them and the options it was built with. */
     size_t (*kernels)(char *out, size_t bytes, bool launched);
 };
 extern const struct liar_interface liar_interface;

@@ -62,8 +62,9 @@ void record_begin(const cl_icd_dispatch *driver);
 void record_forget(void);
 /* The options of the kernel's program; "" where nobody knows. */
 void record_options(char *out, size_t bytes, cl_kernel kernel);
-/* That it was made, or launched: how often is returned then. */
-size_t record_kernel(cl_kernel kernel, const char *name, bool launched);
+enum record_what { RECORD_MADE, RECORD_LAUNCHED, RECORD_RELEASED };
+/* How often it was launched is returned when it is. */
+size_t record_kernel(cl_kernel kernel, enum record_what happened);
 size_t record_list(char *out, size_t bytes, bool launched);
 
 /* ---- spoil.c: kernels that compute something else ---- */

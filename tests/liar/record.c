@@ -11,7 +11,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct record {
     char *what;
-    size_t launches;
+    size_t launches, held; /* held: made and not released */
     struct record *next;
 };
 static struct record *records;
@@ -54,14 +54,17 @@ static struct record *find_or_add(const char *what) {
     return records = made;
 }
 
-size_t record_kernel(cl_kernel kernel, const char *name, bool launched) {
-    char options[1024], what[1280];
+size_t record_kernel(cl_kernel kernel, enum record_what happened) {
+    char name[128] = "", options[1024], what[1280];
     size_t launches = 0;
+    (void)driver->clGetKernelInfo(kernel, CL_KERNEL_FUNCTION_NAME, sizeof name - 1, name, NULL);
     record_options(options, sizeof options, kernel);
     (void)snprintf(what, sizeof what, "%s %s", name, options);
     (void)pthread_mutex_lock(&lock);
     struct record *record = find_or_add(what);
-    if (record && launched) launches = ++record->launches;
+    if (record && happened == RECORD_LAUNCHED) launches = ++record->launches;
+    if (record && happened == RECORD_MADE) record->held++;
+    if (record && happened == RECORD_RELEASED && record->held > 0) record->held--;
     (void)pthread_mutex_unlock(&lock);
     return launches;
 }
@@ -71,7 +74,7 @@ size_t record_list(char *out, size_t bytes, bool launched) {
     if (bytes) *out = '\0';
     (void)pthread_mutex_lock(&lock);
     for (const struct record *it = records; it; it = it->next) {
-        if (launched != (it->launches > 0)) continue;
+        if (launched ? it->launches == 0 : it->launches > 0 || it->held == 0) continue;
         const int length = snprintf(out + used, bytes - used, "%s\n", it->what);
         if (length > 0) used = used + (size_t)length < bytes ? used + (size_t)length : bytes - 1;
         count++;

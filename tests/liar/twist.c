@@ -238,7 +238,7 @@ static cl_kernel CL_API_CALL create_kernel(cl_program program, const char *name,
     }
     cl_kernel made = driver.clCreateKernel(program, name, error);
     if (made) spoil_count(made, 1);
-    if (made) (void)record_kernel(made, name, false);
+    if (made) (void)record_kernel(made, RECORD_MADE);
     return made;
 }
 
@@ -249,6 +249,7 @@ static cl_int CL_API_CALL retain_kernel(cl_kernel kernel) {
 }
 
 static cl_int CL_API_CALL release_kernel(cl_kernel kernel) {
+    (void)record_kernel(kernel, RECORD_RELEASED);
     spoil_count(kernel, -1);
     return driver.clReleaseKernel(kernel);
 }
@@ -324,7 +325,7 @@ static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kerne
     if (fault_has_lost(queue)) return CL_OUT_OF_RESOURCES;
     const struct lie *fault = lies_about(LIE_FAULT, name);
     if (fault && fault_strikes(fault, &launch)) return CL_SUCCESS;
-    const size_t nth = record_kernel(kernel, name, true);
+    const size_t nth = record_kernel(kernel, RECORD_LAUNCHED);
     const bool meant = is_meant(&launch);
     const struct lie *wrong = lies_about(LIE_WRONG, name), *failing = lies_about(LIE_LAUNCH, name);
     if (failing) return (cl_int)failing->error;

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+void (*lie_planned)(void);
+
 qkv_status lie_plan_layer(char *out, size_t bytes, qkv_context *context, const char *solver) {
     static const float weight[64 * 64] = {0};
     qkv_layer_desc desc = QKV_LAYER_DESC_INIT;
@@ -15,6 +17,7 @@ qkv_status lie_plan_layer(char *out, size_t bytes, qkv_context *context, const c
     desc.solver = solver;
     qkv_status status = qkv_layer_create(&layer, context, &desc);
     if (!status) (void)snprintf(out, bytes, "%s", qkv_layer_describe(layer));
+    if (!status && lie_planned) lie_planned();
     qkv_layer_destroy(layer);
     return status;
 }
@@ -30,6 +33,7 @@ qkv_status lie_plan_attention(char *out, size_t bytes, qkv_context *context, con
     desc.solver = solver;
     qkv_status status = qkv_attention_create(&attention, context, &desc);
     if (!status) (void)snprintf(out, bytes, "%s", qkv_attention_describe(attention));
+    if (!status && lie_planned) lie_planned();
     qkv_attention_destroy(attention);
     return status;
 }

@@ -14,6 +14,9 @@ typedef qkv_status (*lie_plan)(char *out, size_t bytes, qkv_context *context, co
 qkv_status lie_plan_layer(char *out, size_t bytes, qkv_context *context, const char *solver);
 qkv_status lie_plan_attention(char *out, size_t bytes, qkv_context *context, const char *solver, uint64_t features);
 
+/* Called, unless NULL, with a plan at hand, before these two destroy it. */
+extern void (*lie_planned)(void);
+
 /* In a context of its own with these solvers, of which nothing may be left. The log is heard down to `level`; `solver` is
  * the plan's. */
 void lie_try(struct lie_trial *trial, qkv_log_level level, const char *context_solver, lie_plan plan,
