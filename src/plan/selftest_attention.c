@@ -73,7 +73,8 @@ struct buffers {
     double *expected, *expected_scores, *expected_weights, expected_lse[MOST_ROWS];
     unsigned char seen[MASK_VALUES];
     int64_t lengths[MAX_BATCH], offsets[MAX_BATCH];
-    cl_mem dq, dk, dv_, dout, dlse, dseen, dadditive[3], dweights, dscores, dslopes, dsinks, dlengths, doffsets, workspace;
+    cl_mem dq, dk, dv_, dout, dlse, dseen, dadditive[3], dweights, dscores, dslopes, dsinks, dlengths, doffsets;
+    cl_mem workspace;
 };
 
 /* One shape in one regime. */
@@ -94,8 +95,8 @@ static double score_of(const struct buffers *t, const struct trial *trial, doubl
     const struct shape *s = trial->shape;
     const size_t at = FIRST + h * MASK_HEAD + i * MASK_QUERY + j;
     const int64_t end = t->like->terms && s->lengths ? t->lengths[b] : (int64_t)s->seq_kv;
-    const int64_t place = (int64_t)i + (s->from_end ? end - (int64_t)s->seq_q : s->offset) + (s->offsets ? t->offsets[b] : 0);
-    const int64_t distance = place - (int64_t)j;
+    const int64_t first = (s->from_end ? end - (int64_t)s->seq_q : s->offset) + (s->offsets ? t->offsets[b] : 0);
+    const int64_t distance = first + (int64_t)i - (int64_t)j;
     if (t->like->mask && (j >= trial->mask_keys || (!is_additive(trial->mask) && !t->seen[at]))) return -INFINITY;
     if (!t->like->terms && s->causal && j > i) return -INFINITY;
     if (t->like->terms && ((int64_t)j >= end || distance > s->left || -distance > s->right)) return -INFINITY;
