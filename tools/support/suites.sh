@@ -14,10 +14,10 @@ once='core store store_sharing store_trim npy safetensors tokenizer model_files 
 not_simulated='attend attend_tool queues threads clblast'
 # These are left to make check-all: what drivers do wrong, on other implementations than the first, and what takes a
 # simulator a minute and is tried there by random problems too.
-first_only='lies lies_steps lies_cache cache_crash faults'
+first_only='lies lies_launches lies_steps lies_cache cache_crash faults'
 seldom_simulated='equivalences masks past'
 # The ones that take longest begin first, so that none is left to run alone at the end.
-long='lies equivalences semantics attention faults cache_crash devices_drivers masks linear contract clblast'
+long='lies lies_launches equivalences semantics attention faults cache_crash devices_drivers masks linear contract clblast'
 
 given_vendors=${OCL_ICD_VENDORS:-}
 system_vendors=${SYSTEM_VENDORS:-/etc/OpenCL/vendors} # a variable for the tests' sake
