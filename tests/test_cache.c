@@ -85,12 +85,13 @@ END_TEST
 START_TEST(what_is_spoilt_is_made_again) {
     char *folder = test_folder_create();
     start(folder);
-    size_t built = cache_log.built;
+    const size_t probes = cache_log.probes;
     start(folder);
     size_t loaded = cache_log.loaded;
     store_files_spoil(folder, "program", true);
     start(folder);
-    TEST_TRUE(cache_log.built == loaded && cache_log.tested == 0);
+    /* The test of what is to be kept may need more than the plan does. */
+    TEST_TRUE(cache_log.built >= loaded && cache_log.tested == 0);
     start(folder);
     ck_assert_uint_eq(cache_log.built, 0);
     for (int cut = 1; cut >= 0; cut--) {
@@ -103,7 +104,8 @@ START_TEST(what_is_spoilt_is_made_again) {
         test_note("probes, cut %d", cut);
         store_files_spoil(folder, "probe", cut);
         start(folder);
-        ck_assert_uint_eq(cache_log.built, built - loaded);
+        ck_assert_uint_eq(cache_log.built, probes);
+        ck_assert_uint_eq(cache_log.probes, probes);
         start(folder);
         ck_assert_uint_eq(cache_log.built, 0);
     }

@@ -92,6 +92,12 @@ qkv_status qkvi_selftest_poison(const struct qkvi_runtime *rt, cl_mem buffer, si
     return status;
 }
 
+qkv_status qkvi_selftest_poison_weights(const struct qkvi_runtime *rt, const struct qkvi_linear_weights *w) {
+    const size_t bytes = w->num_panels * w->panel * sizeof(float);
+    qkv_status status = qkvi_selftest_poison(rt, w->bias, bytes);
+    return status ? status : qkvi_selftest_poison(rt, w->packed, bytes * w->in_features);
+}
+
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,
                              const void *run) {
     struct qkvi_chain chain;

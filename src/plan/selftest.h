@@ -18,8 +18,10 @@ qkv_status qkvi_selftest_upload_as(cl_mem *out, const struct qkvi_runtime *rt, q
 qkv_status qkvi_selftest_read_as(float *data, const struct qkvi_runtime *rt, qkv_dtype dtype, cl_mem buffer,
                                  size_t count);
 
-/* What no launch writes, into outputs and scratch memory: one that does nothing leaves it there. */
+/* What no launch writes, into outputs and scratch memory: one that does nothing leaves it there, not what the same test left
+ * in memory that was given again. */
 qkv_status qkvi_selftest_poison(const struct qkvi_runtime *rt, cl_mem buffer, size_t bytes);
+qkv_status qkvi_selftest_poison_weights(const struct qkvi_runtime *rt, const struct qkvi_linear_weights *weights);
 
 /* Runs on the context's own queue and waits. */
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,

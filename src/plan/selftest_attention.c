@@ -67,7 +67,7 @@ static const float slopes[MAX_HEADS] = {0.05f, 0.03f, 0.02f, 0.01f}, sinks[MAX_H
 /* One trial's inputs and outputs on the host and the device. */
 struct buffers {
     const struct qkvi_attention_problem *like;
-    size_t d, dv, heads, group; /* heads of a key head */
+    size_t d, dv, heads, group;     /* heads of a key head */
     float *q, *k, *v, *out, *pairs; /* pairs: (batch, head, query, key), as weights and scores are */
     float lse[MOST_ROWS], additive[MASK_VALUES];
     double *expected, *expected_scores, *expected_weights, expected_lse[MOST_ROWS];
@@ -75,6 +75,7 @@ struct buffers {
     int64_t lengths[MAX_BATCH], offsets[MAX_BATCH];
     cl_mem dq, dk, dv_, dout, dlse, dseen, dadditive[3], dweights, dscores, dslopes, dsinks, dlengths, doffsets;
     cl_mem workspace;
+    size_t workspace_bytes;
 };
 
 /* One shape in one regime. */
@@ -172,8 +173,7 @@ static qkv_status prepare_terms(struct buffers *t, const struct qkvi_runtime *rt
     return status;
 }
 
-static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_attention_problem *like,
-                          size_t workspace_bytes) {
+static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_attention_problem *like) {
     if (!allocate(t)) return qkvi_fail_memory("self-test");
     const size_t num_q = (MAX_Q + MORE_ROWS) * t->d, num_k = (MAX_KV + MORE_ROWS) * t->d;
     const size_t num_v = (MAX_KV + MORE_ROWS) * t->dv, pairs = like->weights ? MOST_PAIRS * sizeof(float) : 0;
@@ -190,14 +190,14 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, cons
     if (!status) status = qkvi_buffer_create(&t->dlse, rt, (FIRST + MOST_ROWS) * sizeof(float), "self-test");
     if (!status && pairs) status = qkvi_buffer_create(&t->dweights, rt, pairs, "self-test");
     if (!status && pairs) status = qkvi_buffer_create(&t->dscores, rt, pairs, "self-test");
-    if (!status && workspace_bytes) status = qkvi_buffer_create(&t->workspace, rt, workspace_bytes, "self-test");
+    if (!status && t->workspace_bytes) status = qkvi_buffer_create(&t->workspace, rt, t->workspace_bytes, "self-test");
     return status;
 }
 
 static void release(struct buffers *t) {
-    cl_mem all[] = {t->dq,           t->dk,           t->dv_,       t->dout,    t->dlse,    t->dseen,   t->dadditive[0],
-                    t->dadditive[1], t->dadditive[2], t->dweights,  t->dscores, t->dslopes, t->dsinks,  t->dlengths,
-                    t->doffsets,     t->workspace};
+    cl_mem all[] = {t->dq,           t->dk,           t->dv_,          t->dout,     t->dlse,    t->dseen,
+                    t->dadditive[0], t->dadditive[1], t->dadditive[2], t->dweights, t->dscores, t->dslopes,
+                    t->dsinks,       t->dlengths,     t->doffsets,     t->workspace};
     for (size_t i = 0; i < QKVI_COUNT(all); i++)
         qkvi_buffer_release(all[i]);
     free(t->q);
@@ -232,6 +232,7 @@ static qkv_status set_up(struct buffers *t, const struct qkvi_runtime *rt, const
     if (!status) status = qkvi_selftest_poison(rt, t->dlse, (FIRST + rows) * sizeof(float));
     if (!status && pairs) status = qkvi_selftest_poison(rt, t->dweights, rows * s->seq_kv * sizeof(float));
     if (!status && pairs) status = qkvi_selftest_poison(rt, t->dscores, rows * s->seq_kv * sizeof(float));
+    if (!status && t->workspace) status = qkvi_selftest_poison(rt, t->workspace, t->workspace_bytes);
     if (!status && t->like->terms) status = write_integers(rt, t->dlengths, s->lengths, t->lengths);
     if (!status && t->like->terms) status = write_integers(rt, t->doffsets, s->offsets, t->offsets);
     return status;
@@ -248,9 +249,8 @@ static void set_mask(struct qkvi_attention_run *run, const struct buffers *t, co
     const size_t nth = trial->mask == QKV_F16 ? 0 : trial->mask == QKV_BF16 ? 1 : 2;
     run->mask_keys = t->like->mask ? trial->mask_keys : run->seq_kv;
     if (!t->like->mask) return;
-    run->mask = (struct qkvi_view4){.buffer = additive ? t->dadditive[nth] : t->dseen,
-                                    .offset = FIRST,
-                                    .stride = {0, MASK_HEAD, MASK_QUERY, 1}};
+    run->mask = (struct qkvi_view4){
+        .buffer = additive ? t->dadditive[nth] : t->dseen, .offset = FIRST, .stride = {0, MASK_HEAD, MASK_QUERY, 1}};
     run->mask_kind = additive ? QKVI_MASK_ADD : QKVI_MASK_BOOL;
     run->mask_dtype = trial->mask;
 }
@@ -311,7 +311,8 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .scale = scale,
         .workspace = t->workspace,
     };
-    const struct qkvi_view4 dense = {.stride = {(int64_t)(t->heads * plane), (int64_t)plane, (int64_t)shape->seq_kv, 1}};
+    const struct qkvi_view4 dense = {
+        .stride = {(int64_t)(t->heads * plane), (int64_t)plane, (int64_t)shape->seq_kv, 1}};
     run.weights = run.scores = dense;
     run.weights.buffer = pairs ? t->dweights : NULL;
     run.scores.buffer = pairs ? t->dscores : NULL;
@@ -353,14 +354,13 @@ qkv_status qkvi_selftest_attention(struct qkvi_programs *programs, const struct 
     problem.u.attention.max_seq_q = MAX_Q;
     problem.u.attention.max_seq_kv = like->max_seq_kv > FEW_KV ? MAX_KV : FEW_KV;
     void *state = NULL;
-    size_t workspace = 0;
     qkv_status status = create(&state, programs, solver, &problem);
     if (status == QKV_UNSUPPORTED && like->max_seq_kv < problem.u.attention.max_seq_kv) {
         problem.u.attention.max_seq_kv = like->max_seq_kv;
         status = create(&state, programs, solver, &problem);
     }
-    if (!status) status = qkvi_plan_workspace(&workspace, solver, state, &problem);
-    if (!status) status = prepare(&t, programs->rt, like, workspace);
+    if (!status) status = qkvi_plan_workspace(&t.workspace_bytes, solver, state, &problem);
+    if (!status) status = prepare(&t, programs->rt, like);
     const size_t regimes = !status && solver->regimes ? solver->regimes(state) : 0;
     for (size_t i = 0; !status && i < QKVI_COUNT(shapes); i++) {
         const struct shape shape = fit(&shapes[i], problem.u.attention.max_seq_kv, simulator);

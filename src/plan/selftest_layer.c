@@ -124,6 +124,7 @@ static qkv_status pack(struct qkvi_weights *out, struct qkvi_programs *programs,
     for (size_t i = 0; i < count; i++)
         problem.out_features[i] = features[i];
     qkv_status status = qkvi_weights_create(out, programs, &problem, panel);
+    if (!status) status = qkvi_selftest_poison_weights(programs->rt, &out->packed);
     if (!status) status = qkvi_chain_begin(&chain, NULL, programs->rt->queue, 0, NULL, &done);
     if (status) return status;
     for (size_t i = 0; !status && i < count; i++) {

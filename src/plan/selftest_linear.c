@@ -56,7 +56,8 @@ static void release(struct buffers *t) {
 static qkv_status pack(const struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_weights *weights) {
     struct qkvi_chain chain;
     cl_event done = NULL;
-    qkv_status status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, &done);
+    qkv_status status = qkvi_selftest_poison_weights(rt, &weights->packed);
+    if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, &done);
     if (status) return status;
     status = qkvi_weights_pack(weights, &chain, 0, t->dw0, 0, 1, K);
     if (!status) status = qkvi_weights_pack_bias(weights, &chain, 0, NULL, 0, 0);
@@ -97,7 +98,8 @@ static qkv_status check_part(struct buffers *t, const struct qkvi_runtime *rt, c
     part.num_outputs = 1;
     part.num_panels = qkvi_div_up(N0, part.panel);
     part.in_features = part.num_panels == 1 ? FEW_STEPS : K;
-    struct qkvi_linear_run run = {.weights = &part, .rows = FEW_ROWS, .regime = regime, .x = matrix(t->dx, FEW_ROWS, K)};
+    struct qkvi_linear_run run = {
+        .weights = &part, .rows = FEW_ROWS, .regime = regime, .x = matrix(t->dx, FEW_ROWS, K)};
     run.outputs[0] = matrix(t->dy0, FEW_ROWS, N0);
     reference(t->e0, t->x, t->w0, NULL, N0, part.in_features);
     qkv_status status = qkvi_selftest_poison(rt, t->dy0, FEW_ROWS * N0 * sizeof(float));
@@ -125,8 +127,7 @@ qkv_status qkvi_selftest_linear(struct qkvi_programs *programs, const struct qkv
     const bool simulator = programs->limits.simulator;
     for (size_t regime = 1; !status && !simulator && regime <= regimes; regime++)
         status = check_rows(t, programs->rt, solver, state, &weights, MAX_ROWS, regime);
-    if (!status && simulator && regimes)
-        status = check_part(t, programs->rt, solver, state, &weights, regimes);
+    if (!status && simulator && regimes) status = check_part(t, programs->rt, solver, state, &weights, regimes);
     qkvi_weights_destroy(&weights);
     if (state) solver->destroy(state);
     release(t);

@@ -18,6 +18,7 @@ static void listen(void *user, qkv_log_level level, const char *message) {
     struct cache_log *log = user;
     bool built = begins_with(message, "built ");
     log->built += built;
+    log->probes += begins_with(message, "built probe");
     log->loaded += begins_with(message, "loaded ");
     log->tested += begins_with(message, "tested ");
     log->lacking += strstr(message, "refuses the option -cl-std") || strstr(message, "convert fp16 in integers");

@@ -7,9 +7,9 @@
 
 #include "qkv.h"
 
-/* Since the last cache_context(). */
+/* Since the last cache_context(). `probes`: those of what was built that only probe the device. */
 struct cache_log {
-    size_t built, loaded, tested, quarantined, unusable;
+    size_t built, probes, loaded, tested, quarantined, unusable;
     size_t untrusted;                   /* binaries that are not kept */
     size_t lacking;                     /* told of what the compiler lacks */
     size_t loops;                       /* told that loops are cut short */
