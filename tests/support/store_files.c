@@ -88,23 +88,30 @@ int store_in_child(int (*work)(const char *folder), const char *folder) {
     return WEXITSTATUS(status);
 }
 
+/* Its key, with another content. What was cut before and is not needed any more has no key. See src/core/store_entry.c. */
+static void replace(struct qkvi_store *store, const char *kind, const char *bytes, size_t size) {
+    enum { KEY_SIZE = 16, KEY = 32 };
+    uint64_t key_size;
+    if (size < KEY) return;
+    memcpy(&key_size, bytes + KEY_SIZE, sizeof key_size);
+    if (key_size > size - KEY) return;
+    char *key = test_alloc(key_size + 1, 1);
+    memcpy(key, bytes + KEY, key_size);
+    TEST_TRUE(qkvi_store_put(store, kind, key, "nothing a driver knows", 22));
+    free(key);
+}
+
 void store_files_spoil(const char *folder, const char *kind, bool cut) {
     struct qkvi_store *store;
     char path[4400];
     TEST_OK(qkvi_store_open(&store, folder));
     for (size_t i = 0; store_file_nth(path, folder, kind, i); i++) {
         size_t size;
-        uint64_t key_size;
         char *bytes = store_file_read(&size, path);
-        if (cut) {
+        if (cut)
             store_file_write(path, bytes, size / 2);
-        } else {
-            memcpy(&key_size, bytes + 16, sizeof key_size); /* see src/core/store_entry.c */
-            char *key = test_alloc(key_size + 1, 1);
-            memcpy(key, bytes + 32, key_size);
-            TEST_TRUE(qkvi_store_put(store, kind, key, "nothing a driver knows", 22));
-            free(key);
-        }
+        else
+            replace(store, kind, bytes, size);
         free(bytes);
     }
     qkvi_store_close(store);
