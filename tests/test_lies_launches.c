@@ -15,10 +15,10 @@ struct heads {
     uint64_t features;
 };
 static const struct heads heads[] = {
-    {64, 0, 8, 2, 512, 2048, 0},                     /* keys to split */
-    {20, 36, 6, 1, 40, 300, QKV_ATTENTION_MASK},     /* no whole vectors */
-    {16, 0, 2, 0, 8, 8, QKV_ATTENTION_WEIGHTS},      /* lengths below those of the known answers */
-    {128, 64, 40, 40, 16, 4096,                      /* heads enough for every core */
+    {64, 0, 8, 2, 512, 2048, 0},                 /* keys to split */
+    {20, 36, 6, 1, 40, 300, QKV_ATTENTION_MASK}, /* no whole vectors */
+    {16, 0, 2, 0, 8, 8, QKV_ATTENTION_WEIGHTS},  /* lengths below those of the known answers */
+    {128, 64, 40, 40, 16, 4096,                  /* heads enough for every core */
      QKV_ATTENTION_MASK | QKV_ATTENTION_SOFTCAP | QKV_ATTENTION_WINDOW | QKV_ATTENTION_LENGTHS | QKV_ATTENTION_ALIBI |
          QKV_ATTENTION_SINKS | QKV_ATTENTION_PAST | QKV_ATTENTION_REDUCED},
 };
@@ -28,7 +28,6 @@ static const struct heads *its_heads;
 
 static qkv_status plan_attention(char *out, size_t bytes, qkv_context *context, const char *solver) {
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
-    qkv_attention *attention = NULL;
     desc.head_dim = its_heads->dim;
     desc.value_dim = its_heads->value_dim;
     desc.num_heads = its_heads->num;
@@ -38,11 +37,7 @@ static qkv_status plan_attention(char *out, size_t bytes, qkv_context *context, 
     desc.max_seq_kv = its_heads->max_seq_kv;
     desc.features = its_heads->features;
     desc.solver = solver;
-    qkv_status status = qkv_attention_create(&attention, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_attention_describe(attention));
-    if (!status && lie_planned) lie_planned();
-    qkv_attention_destroy(attention);
-    return status;
+    return lie_plan_described(out, bytes, context, &desc);
 }
 
 static qkv_status plan_linear(char *out, size_t bytes, qkv_context *context, const char *solver) {
@@ -55,22 +50,8 @@ static qkv_status plan_linear(char *out, size_t bytes, qkv_context *context, con
     desc.outputs = &output;
     desc.solver = solver;
     qkv_status status = qkv_linear_create(&linear, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_linear_describe(linear));
-    if (!status && lie_planned) lie_planned();
+    if (!status) lie_plan_made(out, bytes, qkv_linear_describe(linear));
     qkv_linear_destroy(linear);
-    return status;
-}
-
-static qkv_status plan_rotary(char *out, size_t bytes, qkv_context *context, const char *solver) {
-    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
-    qkv_rotary *rotary = NULL;
-    desc.head_dim = 64;
-    desc.max_position = 16;
-    desc.solver = solver;
-    qkv_status status = qkv_rotary_create(&rotary, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_rotary_describe(rotary));
-    if (!status && lie_planned) lie_planned();
-    qkv_rotary_destroy(rotary);
     return status;
 }
 
@@ -115,9 +96,10 @@ START_TEST(every_kernel_is_tried_before_use) {
     TEST_TRUE(setenv("QKV_LIMITS", kind->limits, 1) == 0);
     for (size_t s = 0; s < TEST_NUM_SOLVERS; s++) {
         if (test_leaves_out(s + (size_t)_i)) continue;
-        test_note("%s, limits \"%s\", \"%s\"", test_solver(s) ? test_solver(s) : "any solver", kind->limits, kind->lies);
+        test_note("%s, limits \"%s\", \"%s\"", test_solver(s) ? test_solver(s) : "any solver", kind->limits,
+                  kind->lies);
         check_launches(lie_plan_layer, test_solver(s), kind->lies);
-        check_launches(plan_rotary, test_solver(s), kind->lies);
+        check_launches(lie_plan_rotary, test_solver(s), kind->lies);
         for (its_heads = heads; its_heads < heads + TEST_COUNT(heads); its_heads++)
             check_launches(plan_attention, test_solver(s), kind->lies);
     }
@@ -165,8 +147,8 @@ static const struct skipped {
     {"attention=vector", "attention_merge", plan_attention, &heads[0]},
     {"attention=tile", "attention_tile", plan_attention, &heads[0]},
     {"attention=tile", "attention_tile_merge", plan_attention, &heads[0]},
-    {"rotary=plain", "rotary_plain", plan_rotary, NULL},
-    {"rotary=vector", "rotary_vector", plan_rotary, NULL},
+    {"rotary=plain", "rotary_plain", lie_plan_rotary, NULL},
+    {"rotary=vector", "rotary_vector", lie_plan_rotary, NULL},
     {"copy=plain", "copy_plain", plan_attention, &heads[3]},
     {"copy=vector", "copy_vector", plan_attention, &heads[3]},
     {"report=plain", "report_pairs", plan_attention, &heads[3]},
@@ -212,7 +194,8 @@ START_TEST(wrong_in_part) {
     liar_tell("%s", "");
     lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);
     if (test_solver_refused(trial.status, part->solver)) return;
-    if (strstr(part->lies, "-DBM=128") && !strstr(trial.description, "128x128")) return; /* smaller tiles are all that fits */
+    if (strstr(part->lies, "-DBM=128") && !strstr(trial.description, "128x128"))
+        return; /* smaller tiles are all that fits */
     test_note("%s, %s", part->solver, part->lies);
     liar_tell("%s", part->lies);
     lie_try(&trial, QKV_LOG_WARNING, NULL, part->plan, part->solver);

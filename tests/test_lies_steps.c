@@ -8,18 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static qkv_status plan_rotary(char *out, size_t bytes, qkv_context *context, const char *solver) {
-    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
-    qkv_rotary *rotary = NULL;
-    desc.head_dim = 64;
-    desc.max_position = 16;
-    desc.solver = solver;
-    qkv_status status = qkv_rotary_create(&rotary, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_rotary_describe(rotary));
-    qkv_rotary_destroy(rotary);
-    return status;
-}
-
 static qkv_status plan_copy(char *out, size_t bytes, qkv_context *context, const char *solver) {
     return lie_plan_attention(out, bytes, context, solver, QKV_ATTENTION_PAST);
 }
@@ -33,8 +21,8 @@ static const struct step {
     lie_plan plan;
     const char *kernels[4];
 } steps[] = {
-    {"rotary=vector", plan_rotary, {"rotary_vector"}},
-    {"rotary=plain", plan_rotary, {"rotary_plain"}},
+    {"rotary=vector", lie_plan_rotary, {"rotary_vector"}},
+    {"rotary=plain", lie_plan_rotary, {"rotary_plain"}},
     {"copy=vector", plan_copy, {"copy_vector"}},
     {"copy=plain", plan_copy, {"copy_plain"}},
     {"report=vector", plan_report, {"report_keys", "report_queries"}},

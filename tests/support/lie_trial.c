@@ -5,6 +5,11 @@
 
 void (*lie_planned)(void);
 
+void lie_plan_made(char *out, size_t bytes, const char *description) {
+    (void)snprintf(out, bytes, "%s", description);
+    if (lie_planned) lie_planned();
+}
+
 qkv_status lie_plan_layer(char *out, size_t bytes, qkv_context *context, const char *solver) {
     static const float weight[64 * 64] = {0};
     qkv_layer_desc desc = QKV_LAYER_DESC_INIT;
@@ -16,26 +21,40 @@ qkv_status lie_plan_layer(char *out, size_t bytes, qkv_context *context, const c
     desc.max_seq_q = 16;
     desc.solver = solver;
     qkv_status status = qkv_layer_create(&layer, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_layer_describe(layer));
-    if (!status && lie_planned) lie_planned();
+    if (!status) lie_plan_made(out, bytes, qkv_layer_describe(layer));
     qkv_layer_destroy(layer);
+    return status;
+}
+
+qkv_status lie_plan_rotary(char *out, size_t bytes, qkv_context *context, const char *solver) {
+    qkv_rotary_desc desc = QKV_ROTARY_DESC_INIT;
+    qkv_rotary *rotary = NULL;
+    desc.head_dim = 64;
+    desc.max_position = 16;
+    desc.solver = solver;
+    qkv_status status = qkv_rotary_create(&rotary, context, &desc);
+    if (!status) lie_plan_made(out, bytes, qkv_rotary_describe(rotary));
+    qkv_rotary_destroy(rotary);
+    return status;
+}
+
+qkv_status lie_plan_described(char *out, size_t bytes, qkv_context *context, const qkv_attention_desc *desc) {
+    qkv_attention *attention = NULL;
+    qkv_status status = qkv_attention_create(&attention, context, desc);
+    if (!status) lie_plan_made(out, bytes, qkv_attention_describe(attention));
+    qkv_attention_destroy(attention);
     return status;
 }
 
 qkv_status lie_plan_attention(char *out, size_t bytes, qkv_context *context, const char *solver, uint64_t features) {
     qkv_attention_desc desc = QKV_ATTENTION_DESC_INIT;
-    qkv_attention *attention = NULL;
     desc.head_dim = 16;
     desc.num_heads = 2;
     desc.max_batch = 1;
     desc.max_seq_q = desc.max_seq_kv = 8;
     desc.features = features;
     desc.solver = solver;
-    qkv_status status = qkv_attention_create(&attention, context, &desc);
-    if (!status) (void)snprintf(out, bytes, "%s", qkv_attention_describe(attention));
-    if (!status && lie_planned) lie_planned();
-    qkv_attention_destroy(attention);
-    return status;
+    return lie_plan_described(out, bytes, context, &desc);
 }
 
 struct listener {
