@@ -17,9 +17,25 @@ void qkvi_selftest_fill(float *data, size_t count, size_t seed) {
         data[i] = qkvi_selftest_value(seed, i);
 }
 
+double qkvi_selftest_dot(const float *a, const float *b, size_t count) {
+    double sums[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            sums[j] += (double)a[i + j] * (double)b[i + j];
+    for (; i < count; i++)
+        sums[0] += (double)a[i] * (double)b[i];
+    return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+qkv_status qkvi_selftest_renew(cl_mem *buffer, const struct qkvi_runtime *rt, const void *data, size_t bytes) {
+    qkvi_buffer_release(*buffer);
+    *buffer = NULL;
+    return qkvi_buffer_create_from(buffer, rt, data, bytes, "self-test");
+}
+
 qkv_status qkvi_selftest_upload(cl_mem *out, const struct qkvi_runtime *rt, const float *data, size_t count) {
-    qkv_status status = qkvi_buffer_create(out, rt, count * sizeof *data, "self-test");
-    return status ? status : qkvi_buffer_write(rt, *out, 0, data, count * sizeof *data);
+    return qkvi_selftest_renew(out, rt, data, count * sizeof *data);
 }
 
 /* The upper half of a float's bits: exact in BF16, and in F16 as long as it is no subnormal there. */
@@ -62,8 +78,7 @@ qkv_status qkvi_selftest_upload_as(cl_mem *out, const struct qkvi_runtime *rt, q
         data[i] = round_value(data[i]);
         stored[i] = to_storage(data[i], dtype);
     }
-    qkv_status status = qkvi_buffer_create(out, rt, count * sizeof *stored, "self-test");
-    if (!status) status = qkvi_buffer_write(rt, *out, 0, stored, count * sizeof *stored);
+    qkv_status status = qkvi_selftest_renew(out, rt, stored, count * sizeof *stored);
     free(stored);
     return status;
 }
@@ -83,19 +98,19 @@ qkv_status qkvi_selftest_read_as(float *data, const struct qkvi_runtime *rt, qkv
 /* Large as float, BF16 and integer, none as F16. Counters above zero do no harm, below it they would. */
 #define POISON 0x7f
 
-qkv_status qkvi_selftest_poison(const struct qkvi_runtime *rt, cl_mem buffer, size_t bytes) {
-    unsigned char *data = malloc(bytes ? bytes : 1);
+qkv_status qkvi_selftest_poison(cl_mem *buffer, const struct qkvi_runtime *rt, size_t bytes) {
+    unsigned char *data = malloc(bytes);
     if (!data) return qkvi_fail_memory("self-test");
     memset(data, POISON, bytes);
-    qkv_status status = qkvi_buffer_write(rt, buffer, 0, data, bytes);
+    qkv_status status = qkvi_selftest_renew(buffer, rt, data, bytes);
     free(data);
     return status;
 }
 
-qkv_status qkvi_selftest_poison_weights(const struct qkvi_runtime *rt, const struct qkvi_linear_weights *w) {
+qkv_status qkvi_selftest_poison_weights(struct qkvi_linear_weights *w, const struct qkvi_runtime *rt) {
     const size_t bytes = w->num_panels * w->panel * sizeof(float);
-    qkv_status status = qkvi_selftest_poison(rt, w->bias, bytes);
-    return status ? status : qkvi_selftest_poison(rt, w->packed, bytes * w->in_features);
+    qkv_status status = qkvi_selftest_poison(&w->bias, rt, bytes);
+    return status ? status : qkvi_selftest_poison(&w->packed, rt, bytes * w->in_features);
 }
 
 qkv_status qkvi_selftest_run(const struct qkvi_runtime *rt, const struct qkvi_solver *solver, const void *state,

@@ -24,20 +24,15 @@ static void fill(unsigned char *data, size_t seed) {
         data[i] = (unsigned char)(1.0f + 120.0f * (1.0f + qkvi_selftest_value(seed, i)));
 }
 
-static qkv_status upload(cl_mem *out, const struct qkvi_runtime *rt, const unsigned char *data) {
-    qkv_status status = qkvi_buffer_create(out, rt, MOST, "self-test");
-    return status ? status : qkvi_buffer_write(rt, *out, 0, data, MOST);
-}
-
 static qkv_status prepare(struct part *part, const struct qkvi_runtime *rt, size_t dim, size_t bytes) {
     part->dim = dim;
     part->bytes = bytes;
     fill(part->past, dim);
     fill(part->fresh, dim + 1);
     memset(part->got, 0, MOST);
-    qkv_status status = upload(&part->dpast, rt, part->past);
-    if (!status) status = upload(&part->dfresh, rt, part->fresh);
-    if (!status) status = upload(&part->dpresent, rt, part->got);
+    qkv_status status = qkvi_selftest_renew(&part->dpast, rt, part->past, MOST);
+    if (!status) status = qkvi_selftest_renew(&part->dfresh, rt, part->fresh, MOST);
+    if (!status) status = qkvi_selftest_renew(&part->dpresent, rt, part->got, MOST);
     return status;
 }
 

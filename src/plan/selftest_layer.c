@@ -91,7 +91,8 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt, size
     if (!status) status = qkvi_selftest_upload(&t->dwo, rt, t->wo, OUT_DIM * width);
     if (!status) status = qkvi_selftest_upload(&t->dout, rt, t->got, ROWS * OUT_DIM);
     if (!status) status = qkvi_buffer_create(&t->dheads, rt, ROWS * width * sizeof(float), "self-test");
-    if (!status) status = qkvi_buffer_create(&t->workspace, rt, workspace, "self-test");
+    /* Phases with jobs taken that nobody did. */
+    if (!status) status = qkvi_selftest_poison(&t->workspace, rt, workspace);
     for (size_t p = 0; !status && p < NUM_PROJECTIONS; p++) {
         status = qkvi_selftest_upload(&t->dw[p], rt, t->w[p], t->features[p] * EMBED);
         if (!status) status = qkvi_buffer_create(&t->dq[p], rt, ROWS * t->features[p] * sizeof(float), "self-test");
@@ -124,7 +125,7 @@ static qkv_status pack(struct qkvi_weights *out, struct qkvi_programs *programs,
     for (size_t i = 0; i < count; i++)
         problem.out_features[i] = features[i];
     qkv_status status = qkvi_weights_create(out, programs, &problem, panel);
-    if (!status) status = qkvi_selftest_poison_weights(programs->rt, &out->packed);
+    if (!status) status = qkvi_selftest_poison_weights(&out->packed, programs->rt);
     if (!status) status = qkvi_chain_begin(&chain, NULL, programs->rt->queue, 0, NULL, &done);
     if (status) return status;
     for (size_t i = 0; !status && i < count; i++) {
@@ -150,7 +151,7 @@ static struct qkvi_view4 view(cl_mem buffer, size_t width, size_t dim) {
 }
 
 static qkv_status check(struct buffers *t, struct qkvi_programs *programs, const struct qkvi_solver *solver,
-                        const void *state, size_t workspace, float scale, struct qkvi_weights weights[2]) {
+                        const void *state, float scale, struct qkvi_weights weights[2]) {
     const struct qkvi_runtime *rt = programs->rt;
     const size_t panel = rt->limits.vector_width, width = HEADS * t->dim[V], out_dim = OUT_DIM;
     qkv_status status = pack(&weights[0], programs, panel, EMBED, t->features, t->dw, NUM_PROJECTIONS);
@@ -172,9 +173,7 @@ static qkv_status check(struct buffers *t, struct qkvi_programs *programs, const
                                                  .out = view(t->dheads, width, t->dim[V]),
                                                  .scale = scale};
     const struct qkvi_layer_run run = {.in = &in, .out = &out, .attention = &attention, .workspace = t->workspace};
-    /* Phases with jobs taken that nobody did. */
-    status = qkvi_selftest_poison(rt, t->workspace, workspace);
-    if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
+    status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = qkvi_buffer_read(rt, t->got, t->dout, 0, ROWS * OUT_DIM * sizeof(float));
     return status ? status : qkvi_selftest_compare(t->got, t->expected, ROWS * OUT_DIM, 1e-4, "of a layer");
 }
@@ -197,7 +196,7 @@ qkv_status qkvi_selftest_layer(struct qkvi_programs *programs, const struct qkvi
     qkv_status status = solver->create(&state, programs, &problem);
     if (!status) status = qkvi_plan_workspace(&workspace, solver, state, &problem);
     if (!status) status = prepare(&t, programs->rt, workspace, (double)scale);
-    if (!status) status = check(&t, programs, solver, state, workspace, scale, weights);
+    if (!status) status = check(&t, programs, solver, state, scale, weights);
     qkvi_weights_destroy(&weights[0]);
     qkvi_weights_destroy(&weights[1]);
     release(&t);

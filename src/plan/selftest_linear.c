@@ -22,12 +22,8 @@ struct buffers {
 
 static void reference(double *y, const float *x, const float *w, const float *b, size_t n, size_t steps) {
     for (size_t r = 0; r < MAX_ROWS; r++)
-        for (size_t c = 0; c < n; c++) {
-            double sum = b ? b[c] : 0;
-            for (size_t k = 0; k < steps; k++)
-                sum += (double)x[r * K + k] * w[c * K + k];
-            y[r * n + c] = sum;
-        }
+        for (size_t c = 0; c < n; c++)
+            y[r * n + c] = (b ? (double)b[c] : 0) + qkvi_selftest_dot(x + r * K, w + c * K, steps);
 }
 
 static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
@@ -40,10 +36,7 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
     qkv_status status = qkvi_selftest_upload(&t->dx, rt, t->x, QKVI_COUNT(t->x));
     if (!status) status = qkvi_selftest_upload(&t->dw0, rt, t->w0, QKVI_COUNT(t->w0));
     if (!status) status = qkvi_selftest_upload(&t->dw1, rt, t->w1, QKVI_COUNT(t->w1));
-    if (!status) status = qkvi_selftest_upload(&t->db1, rt, t->b1, QKVI_COUNT(t->b1));
-    if (!status) status = qkvi_selftest_upload(&t->dy0, rt, t->y0, QKVI_COUNT(t->y0));
-    if (!status) status = qkvi_selftest_upload(&t->dy1, rt, t->y1, QKVI_COUNT(t->y1));
-    return status;
+    return status ? status : qkvi_selftest_upload(&t->db1, rt, t->b1, QKVI_COUNT(t->b1));
 }
 
 static void release(struct buffers *t) {
@@ -53,10 +46,10 @@ static void release(struct buffers *t) {
     free(t);
 }
 
-static qkv_status pack(const struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_weights *weights) {
+static qkv_status pack(const struct buffers *t, const struct qkvi_runtime *rt, struct qkvi_weights *weights) {
     struct qkvi_chain chain;
     cl_event done = NULL;
-    qkv_status status = qkvi_selftest_poison_weights(rt, &weights->packed);
+    qkv_status status = qkvi_selftest_poison_weights(&weights->packed, rt);
     if (!status) status = qkvi_chain_begin(&chain, NULL, rt->queue, 0, NULL, &done);
     if (status) return status;
     status = qkvi_weights_pack(weights, &chain, 0, t->dw0, 0, 1, K);
@@ -79,10 +72,10 @@ static qkv_status check_rows(struct buffers *t, const struct qkvi_runtime *rt, c
                              const void *state, const struct qkvi_weights *weights, size_t rows, size_t regime) {
     struct qkvi_linear_run run = {
         .weights = &weights->packed, .rows = rows, .regime = regime, .x = matrix(t->dx, rows, K)};
+    qkv_status status = qkvi_selftest_poison(&t->dy0, rt, rows * N0 * sizeof(float));
+    if (!status) status = qkvi_selftest_poison(&t->dy1, rt, rows * N1 * sizeof(float));
     run.outputs[0] = matrix(t->dy0, rows, N0);
     run.outputs[1] = matrix(t->dy1, rows, N1);
-    qkv_status status = qkvi_selftest_poison(rt, t->dy0, rows * N0 * sizeof(float));
-    if (!status) status = qkvi_selftest_poison(rt, t->dy1, rows * N1 * sizeof(float));
     if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = qkvi_buffer_read(rt, t->y0, t->dy0, 0, rows * N0 * sizeof(float));
     if (!status) status = qkvi_buffer_read(rt, t->y1, t->dy1, 0, rows * N1 * sizeof(float));
@@ -100,9 +93,9 @@ static qkv_status check_part(struct buffers *t, const struct qkvi_runtime *rt, c
     part.in_features = part.num_panels == 1 ? FEW_STEPS : K;
     struct qkvi_linear_run run = {
         .weights = &part, .rows = FEW_ROWS, .regime = regime, .x = matrix(t->dx, FEW_ROWS, K)};
-    run.outputs[0] = matrix(t->dy0, FEW_ROWS, N0);
     reference(t->e0, t->x, t->w0, NULL, N0, part.in_features);
-    qkv_status status = qkvi_selftest_poison(rt, t->dy0, FEW_ROWS * N0 * sizeof(float));
+    qkv_status status = qkvi_selftest_poison(&t->dy0, rt, FEW_ROWS * N0 * sizeof(float));
+    run.outputs[0] = matrix(t->dy0, FEW_ROWS, N0);
     if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = qkvi_buffer_read(rt, t->y0, t->dy0, 0, FEW_ROWS * N0 * sizeof(float));
     return status ? status : qkvi_selftest_compare(t->y0, t->e0, FEW_ROWS * N0, 1e-5, "of a part of the first output");

@@ -11,11 +11,12 @@
 
 /* Where the plan has terms: all that bear on a score at once. */
 static const float slope = 0.05f, softcap = 3.0f, scale = 0.3f;
-static const int64_t left = 30;
+#define LEFT 30
 
 struct buffers {
     const struct qkvi_attention_problem *like;
     size_t d, seq_q, seq_kv;
+    int64_t left;
     float *q, *k, lse[SEQ_Q], got[PAIRS];
     double stage[3][PAIRS], weight[PAIRS], received[SEQ_KV];
     int32_t keys[SEQ_Q * MOST_TOP];
@@ -26,17 +27,14 @@ struct buffers {
 
 static bool is_seen(const struct buffers *t, size_t i, size_t j) {
     const int64_t distance = (int64_t)i - (int64_t)j;
-    return t->seen[j] && (!t->like->terms || (distance >= 0 && distance <= left));
+    return t->seen[j] && (!t->like->terms || (distance >= 0 && distance <= t->left));
 }
 
 static void reference_row(struct buffers *t, size_t i) {
     double sum = 0;
     for (size_t j = 0; j < t->seq_kv; j++) {
         const size_t at = i * t->seq_kv + j;
-        double x = 0;
-        for (size_t c = 0; c < t->d; c++)
-            x += (double)t->q[i * t->d + c] * (double)t->k[j * t->d + c];
-        x *= (double)scale;
+        double x = (double)scale * qkvi_selftest_dot(t->q + i * t->d, t->k + j * t->d, t->d);
         t->stage[QKV_SCORES_RAW][at] = x;
         if (t->like->terms) x = (double)softcap * tanh(x / (double)softcap);
         t->stage[QKV_SCORES_CAPPED][at] = x;
@@ -52,7 +50,6 @@ static void reference_row(struct buffers *t, size_t i) {
 }
 
 static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
-    static const float zeros[SEQ_Q * SEQ_KV];
     t->q = malloc(SEQ_Q * t->d * sizeof(float));
     t->k = malloc(SEQ_KV * t->d * sizeof(float));
     if (!t->q || !t->k) return qkvi_fail_memory("self-test");
@@ -64,21 +61,17 @@ static qkv_status prepare(struct buffers *t, const struct qkvi_runtime *rt) {
     if (!status) status = qkvi_selftest_upload_as(&t->dk, rt, t->like->k_dtype, t->k, SEQ_KV * t->d);
     for (size_t i = 0; i < t->seq_q; i++)
         reference_row(t, i);
-    cl_mem *const outputs[] = {&t->dscores, &t->dweights, &t->dreceived, &t->dkeys, &t->dtop};
-    for (size_t i = 0; !status && i < QKVI_COUNT(outputs); i++)
-        status = qkvi_selftest_upload(outputs[i], rt, zeros, QKVI_COUNT(zeros));
     if (!status) status = qkvi_selftest_upload(&t->dlse, rt, t->lse, SEQ_Q);
     if (!status && t->like->terms) status = qkvi_selftest_upload(&t->dslope, rt, &slope, 1);
-    if (!status && t->like->mask) status = qkvi_buffer_create(&t->dmask, rt, SEQ_KV, "self-test");
-    if (!status && t->like->mask) status = qkvi_buffer_write(rt, t->dmask, 0, t->seen, SEQ_KV);
+    if (!status && t->like->mask) status = qkvi_selftest_renew(&t->dmask, rt, t->seen, SEQ_KV);
     return status;
 }
 
-static qkv_status poison(const struct buffers *t, const struct qkvi_runtime *rt) {
-    const cl_mem outputs[] = {t->dscores, t->dweights, t->dreceived, t->dkeys, t->dtop};
+static qkv_status poison(struct buffers *t, const struct qkvi_runtime *rt) {
+    cl_mem *const outputs[] = {&t->dscores, &t->dweights, &t->dreceived, &t->dkeys, &t->dtop};
     qkv_status status = QKV_OK;
     for (size_t i = 0; !status && i < QKVI_COUNT(outputs); i++)
-        status = qkvi_selftest_poison(rt, outputs[i], SEQ_Q * SEQ_KV * sizeof(float));
+        status = qkvi_selftest_poison(outputs[i], rt, SEQ_Q * SEQ_KV * sizeof(float));
     return status;
 }
 
@@ -137,6 +130,8 @@ static qkv_status check_pairs(struct buffers *t, const struct qkvi_runtime *rt, 
 
 static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const struct qkvi_solver *solver,
                         const void *state, qkv_scores_stage stage, size_t n) {
+    qkv_status status = poison(t, rt);
+    if (status) return status;
     const struct qkvi_attention_run run = {
         .batch = 1,
         .seq_q = t->seq_q,
@@ -151,7 +146,7 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
         .mask_keys = t->seq_kv,
         .scale = scale,
         .causal_offset = t->like->terms ? 0 : INT64_MAX / 2,
-        .terms = {.left = left, .right = 0, .slopes = {.buffer = t->dslope}, .softcap = softcap},
+        .terms = {.left = t->left, .right = 0, .slopes = {.buffer = t->dslope}, .softcap = softcap},
         .reports = {.wanted = true,
                     .stage = stage,
                     .scores = rows_of(t->dscores, t->seq_kv),
@@ -161,8 +156,7 @@ static qkv_status check(struct buffers *t, const struct qkvi_runtime *rt, const 
                     .top_weights = rows_of(t->dtop, n),
                     .top = n},
     };
-    qkv_status status = poison(t, rt);
-    if (!status) status = qkvi_selftest_run(rt, solver, state, &run);
+    status = qkvi_selftest_run(rt, solver, state, &run);
     if (!status) status = check_pairs(t, rt, t->dscores, t->stage[stage], "of reported scores");
     if (!status) status = check_pairs(t, rt, t->dweights, t->weight, "of reported weights");
     if (!status) status = qkvi_buffer_read(rt, t->got, t->dreceived, 0, t->seq_kv * sizeof(float));
@@ -176,10 +170,11 @@ qkv_status qkvi_selftest_report(struct qkvi_programs *programs, const struct qkv
     struct buffers *t = calloc(1, sizeof *t);
     if (!t) return qkvi_fail_memory("self-test");
     /* A simulator takes a thousand times as long, and is there to find other faults than wrong sums. */
-    const size_t part = programs->limits.simulator ? 4 : 1;
+    const size_t part = programs->limits.simulator ? 4 : solver->independent ? 3 : 1;
     problem.u.attention.num_heads = problem.u.attention.num_kv_heads = problem.u.attention.max_batch = 1;
     problem.u.attention.max_seq_q = t->seq_q = SEQ_Q / part;
     problem.u.attention.max_seq_kv = t->seq_kv = SEQ_KV / part;
+    t->left = (int64_t)(LEFT / part);
     t->like = like;
     t->d = like->head_dim;
     void *state = NULL;

@@ -1,14 +1,24 @@
 #include "runtime.h"
 
-qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what) {
+static qkv_status create(cl_mem *out, const struct qkvi_runtime *rt, cl_mem_flags flags, void *data, size_t bytes,
+                         const char *what) {
     if (bytes > rt->limits.max_allocation)
         return qkvi_fail(QKV_OUT_OF_DEVICE_MEMORY, "%s needs %zu bytes; the device's largest allocation is %zu", what,
                          bytes, rt->limits.max_allocation);
     cl_int error;
-    cl_mem buffer = clCreateBuffer(rt->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &error);
+    cl_mem buffer = clCreateBuffer(rt->context, CL_MEM_READ_WRITE | flags, bytes ? bytes : 1, data, &error);
     if (!buffer) return qkvi_fail_prefix(qkvi_cl_fail(error, "clCreateBuffer"), "%s (%zu bytes)", what, bytes);
     *out = buffer;
     return QKV_OK;
+}
+
+qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what) {
+    return create(out, rt, 0, NULL, bytes, what);
+}
+
+qkv_status qkvi_buffer_create_from(cl_mem *out, const struct qkvi_runtime *rt, const void *data, size_t bytes,
+                                   const char *what) {
+    return create(out, rt, CL_MEM_COPY_HOST_PTR, (void *)(uintptr_t)data, bytes, what);
 }
 
 void qkvi_buffer_release(cl_mem buffer) {

@@ -72,6 +72,9 @@ void qkvi_runtime_close(struct qkvi_runtime *rt);
 /* ---- buffer.c ---- */
 /* At least 1 byte is allocated; larger than max_allocation is QKV_OUT_OF_DEVICE_MEMORY, `what` names it. */
 qkv_status qkvi_buffer_create(cl_mem *out, const struct qkvi_runtime *rt, size_t bytes, const char *what);
+/* With a copy of `bytes`, at least 1, in it: without a command to wait for. */
+qkv_status qkvi_buffer_create_from(cl_mem *out, const struct qkvi_runtime *rt, const void *data, size_t bytes,
+                                   const char *what);
 void qkvi_buffer_release(cl_mem buffer); /* NULL is allowed */
 qkv_status qkvi_buffer_retain(cl_mem buffer, const char *name);
 /* Blocking, on rt->queue. */

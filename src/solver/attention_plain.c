@@ -78,5 +78,6 @@ const struct qkvi_solver qkvi_attention_plain = {
     .destroy = destroy,
     .panel = NULL,
     .run = run,
+    .independent = true,
     .describe = describe,
 };

@@ -105,5 +105,6 @@ const struct qkvi_solver qkvi_report_plain = {
     .create = create,
     .destroy = destroy,
     .run = run,
+    .independent = true,
     .describe = describe,
 };

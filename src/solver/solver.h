@@ -235,6 +235,8 @@ struct qkvi_solver {
     /* How many regimes a run is done in one of: the nth, from 1, where its `regime` says so and it can be done in that one,
      * which only the self-test asks for, else the one the solver chooses. NULL: 1. */
     size_t (*regimes)(const void *state);
+    /* Work-items share nothing and know no blocks of rows or keys: known answers of few say as much as those of many. */
+    bool independent;
     /* Adds "tile 8x48, regimes ..." to a one-line description. */
     void (*describe)(const void *state, struct qkvi_text *text);
 };
