@@ -11,7 +11,15 @@
 
 /* ---- cases.c ---- */
 
-enum bench_kind { BENCH_PROJECTION, BENCH_ATTENTION, BENCH_LAYER, BENCH_DECODE, BENCH_ROTARY, BENCH_START };
+enum bench_kind {
+    BENCH_PROJECTION,
+    BENCH_ATTENTION,
+    BENCH_LAYER,
+    BENCH_DECODE,
+    BENCH_ROTARY,
+    BENCH_START,
+    BENCH_KNOWN /* the library's self-tests */
+};
 
 struct bench_case {
     char name[40];
@@ -37,6 +45,8 @@ struct bench_case {
 const struct bench_case *bench_cases(size_t *out_count);
 const struct bench_case *bench_case_find(const char *name);
 const char *bench_kind_name(enum bench_kind kind);
+/* Is it one computation, with a rate, a result to check and peers? */
+bool bench_case_computes(const struct bench_case *c);
 
 /* Multiplications and additions the formula asks for; causal attention counts S(S+1)/2 pairs. */
 double bench_case_flops(const struct bench_case *c);
@@ -177,6 +187,11 @@ void bench_start_measure(const struct bench *bench, const struct bench_case *c, 
 /* Such a process's part: prints the microseconds of plan and first run, and the monotonic clock after them. Returns the
  * exit status. */
 int bench_start_once(qkv_context *context, const char *name);
+
+/* ---- known.c ---- */
+
+/* Every solver's known answers; the time is that of the solver they take longest for. */
+void bench_known_measure(const struct bench *bench, const struct bench_case *c, struct bench_result *result);
 
 /* ---- empty.c ---- */
 

@@ -182,6 +182,7 @@ const struct bench_case *bench_cases(size_t *out_count) {
         add_starts(BENCH_ATTENTION, true);
         add_starts(BENCH_LAYER, false);
         add_starts(BENCH_LAYER, true);
+        snprintf(add(BENCH_KNOWN, false)->name, sizeof table->name, "known-answers");
     }
     *out_count = num_cases;
     return table;
@@ -199,8 +200,12 @@ const struct bench_case *bench_case_find(const char *name) {
 }
 
 const char *bench_kind_name(enum bench_kind kind) {
-    static const char *const names[] = {"projection", "attention", "layer", "decode", "rotary", "start"};
+    static const char *const names[] = {"projection", "attention", "layer", "decode", "rotary", "start", "known"};
     return names[kind];
+}
+
+bool bench_case_computes(const struct bench_case *c) {
+    return c->kind != BENCH_START && c->kind != BENCH_KNOWN;
 }
 
 static double attention_flops(const struct bench_case *c) {
@@ -214,7 +219,7 @@ static double attention_flops(const struct bench_case *c) {
 }
 
 double bench_case_flops(const struct bench_case *c) {
-    if (c->kind == BENCH_START) {
+    if (!bench_case_computes(c)) {
         return 0;
     }
     if (c->kind == BENCH_ROTARY) {
@@ -254,6 +259,7 @@ double bench_case_bytes(const struct bench_case *c) {
         elements = 2.0 * heads * (double)(c->seq_q * c->head_dim);
         break;
     case BENCH_START:
+    case BENCH_KNOWN:
         break;
     }
     return elements * (double)(c->half ? sizeof(uint16_t) : sizeof(float));

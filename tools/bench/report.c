@@ -57,7 +57,7 @@ void bench_report_row(FILE *out, const struct bench *bench, const struct bench_r
         fflush(out);
         return;
     }
-    if (result->spec->kind == BENCH_START) {
+    if (!bench_case_computes(result->spec)) {
         fprintf(out, "%-37s %11.1f %4.0f%%\n", result->spec->name, result->us.median, 100 * spread(result->us));
         if (result->note[0]) fprintf(out, "  %s\n", result->note);
         fflush(out);
@@ -102,6 +102,9 @@ json_t *bench_shape_json(const struct bench_case *c)
         json_object_set_new(shape, "of", json_string(bench_kind_name(c->start_of)));
         json_object_set_new(shape, "cold", json_boolean(c->cold));
         json_object_set_new(shape, "process", json_boolean(c->process));
+        return shape;
+    }
+    if (c->kind == BENCH_KNOWN) {
         return shape;
     }
     if (c->kind == BENCH_PROJECTION) {
@@ -159,7 +162,7 @@ bool bench_report_json(FILE *out, const struct bench *bench, const struct bench_
         json_object_set_new(entry, "kind", json_string(bench_kind_name(results[i].spec->kind)));
         json_object_set_new(entry, "shape", bench_shape_json(results[i].spec));
         json_object_set_new(entry, "median_us", json_real(results[i].us.median));
-        bool rated = results[i].spec->kind != BENCH_START;
+        bool rated = bench_case_computes(results[i].spec);
         json_object_set_new(entry, "gflops", rated ? json_real(results[i].gflops) : json_null());
         json_object_set_new(entry, "gbps", rated ? json_real(results[i].gbps) : json_null());
         json_object_set_new(entry, "share", rated ? json_real(bench_share(bench, &results[i])) : json_null());

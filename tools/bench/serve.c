@@ -133,8 +133,8 @@ static json_t *obey(struct server *server, char *line)
     bool is_describe = strcmp(words[0], "describe") == 0, is_dump = strcmp(words[0], "dump") == 0;
     const char *name = is_describe || is_dump ? words[1] : words[0];
     const struct bench_case *c = name ? bench_case_find(name) : NULL;
-    if (c && c->kind == BENCH_START) {
-        return failure("start is measured in new processes, not here");
+    if (c && !bench_case_computes(c)) {
+        return failure("this case computes nothing: it is not measured here");
     }
     if (!c || (is_dump && !words[2])) {
         return failure(c ? "dump CASE FILE" : "no such case or command");
