@@ -222,8 +222,8 @@ static qkv_status set_up(struct buffers *t, const struct qkvi_runtime *rt, const
     if (!status && pairs) status = qkvi_selftest_poison(&t->dweights, rt, rows * s->seq_kv * sizeof(float));
     if (!status && pairs) status = qkvi_selftest_poison(&t->dscores, rt, rows * s->seq_kv * sizeof(float));
     if (!status && t->workspace_bytes) status = qkvi_selftest_poison(&t->workspace, rt, t->workspace_bytes);
-    if (!status && s->lengths) status = upload_integers(&t->dlengths, rt, s->lengths, t->lengths);
-    if (!status && s->offsets) status = upload_integers(&t->doffsets, rt, s->offsets, t->offsets);
+    if (!status && t->like->terms && s->lengths) status = upload_integers(&t->dlengths, rt, s->lengths, t->lengths);
+    if (!status && t->like->terms && s->offsets) status = upload_integers(&t->doffsets, rt, s->offsets, t->offsets);
     return status;
 }
 
