@@ -8,74 +8,74 @@
 
 #define ROUNDS 9
 #define MOST_ROWS 64
-#define MOST_SOLVERS 32
 #define PER_LINE 5
 
 /* One solver's kernels of one kind. */
 struct row {
     char name[48];
-    struct tool_series ms;
+    struct tool_series us;
+    struct tool_quartiles time;
 };
 
 struct rows {
     struct row list[MOST_ROWS];
-    size_t count, at; /* at: in this round */
+    size_t count; /* in this round so far */
     bool timed;
 };
 
 static void take(void *user, const qkv_self_test_result *result) {
     struct rows *rows = user;
-    if (result->verdict != QKV_VERDICT_PASSED || rows->at == MOST_ROWS) {
+    if (result->verdict != QKV_VERDICT_PASSED || rows->count == MOST_ROWS) {
         return;
     }
-    struct row *row = &rows->list[rows->at++];
+    struct row *row = &rows->list[rows->count++];
     snprintf(row->name, sizeof row->name, "%s=%s", result->operation, result->solver);
     if (rows->timed) {
-        tool_series_add(&row->ms, result->milliseconds);
+        tool_series_add(&row->us, 1e3 * result->milliseconds);
     }
-    rows->count = rows->at;
 }
 
 static bool measure(struct rows *rows, qkv_context *context) {
     for (int round = 0; round <= ROUNDS; ++round) {
         rows->timed = round > 0;
-        rows->at = 0;
+        rows->count = 0;
         tool_wait_idle();
         if (qkv_context_self_test(context, take, rows) != QKV_OK) {
             return false;
         }
     }
+    for (size_t i = 0; i < rows->count; ++i) {
+        rows->list[i].time = tool_series_quartiles(&rows->list[i].us);
+    }
     return true;
 }
 
-/* Of each solver the kind that takes longest, as a list; and the longest of all. */
-static void tell(struct bench_result *result, const struct rows *rows) {
-    const struct row *solvers[MOST_SOLVERS];
-    double longest[MOST_SOLVERS];
-    size_t count = 0, length = 0;
+/* Of the rows with one solver's name, or with any (NULL), the one that takes longest. */
+static const struct row *find_slowest(const struct rows *rows, const char *name) {
+    const struct row *slowest = NULL;
     for (size_t i = 0; i < rows->count; ++i) {
-        const double ms = tool_series_quartiles(&rows->list[i].ms).median;
-        size_t at = 0;
-        while (at < count && strcmp(solvers[at]->name, rows->list[i].name) != 0) {
-            ++at;
-        }
-        if (at == MOST_SOLVERS) {
-            continue;
-        }
-        if (at == count || ms > longest[at]) {
-            solvers[at] = &rows->list[i];
-            longest[at] = ms;
-        }
-        count = at == count ? count + 1 : count;
-        if (1e3 * ms > result->us.median) {
-            result->us = tool_series_quartiles(&rows->list[i].ms);
-            result->us.q1 *= 1e3, result->us.median *= 1e3, result->us.q3 *= 1e3, result->us.highest *= 1e3;
+        const struct row *row = &rows->list[i];
+        if ((!name || strcmp(row->name, name) == 0) && (!slowest || row->time.median > slowest->time.median)) {
+            slowest = row;
         }
     }
-    for (size_t i = 0; i < count && length < sizeof result->note; ++i) {
-        const char *before = i == 0 ? "ms: " : i % PER_LINE == 0 ? ",\n  " : ", ";
-        length += (size_t)snprintf(result->note + length, sizeof result->note - length, "%s%s %.1f", before,
-                                   solvers[i]->name, longest[i]);
+    return slowest;
+}
+
+static void tell(struct bench_result *result, const struct rows *rows) {
+    const struct row *worst = find_slowest(rows, NULL);
+    size_t told = 0, length = 0;
+    for (size_t i = 0; i < rows->count && length < sizeof result->note; ++i) {
+        const struct row *row = &rows->list[i];
+        if (find_slowest(rows, row->name) == row) {
+            const char *before = told == 0 ? "ms: " : told % PER_LINE == 0 ? ",\n  " : ", ";
+            length += (size_t)snprintf(result->note + length, sizeof result->note - length, "%s%s %.1f", before,
+                                       row->name, row->time.median / 1e3);
+            ++told;
+        }
+    }
+    if (worst) {
+        result->us = worst->time;
     }
 }
 
@@ -97,6 +97,6 @@ void bench_known_measure(const struct bench *bench, const struct bench_case *c, 
     }
     qkv_context_destroy(context);
     for (size_t i = 0; i < MOST_ROWS; ++i) {
-        tool_series_free(&rows.list[i].ms);
+        tool_series_free(&rows.list[i].us);
     }
 }
